@@ -1,0 +1,148 @@
+"""The Kubernetes half of an SROJob's spec: pods, restarts, deadlines."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from sro_api.base import ApiModel, Manifest, rule
+from sro_api.fields import DnsLabel, DnsSubdomain, LabelKey, LabelValue, Quantity
+
+_FREE_OBJECT: Manifest = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+
+FreeObject = Annotated[Manifest, Field(json_schema_extra=_FREE_OBJECT)]
+"""A core/v1 object that is handed on as it is; the API server checks it when the pod is made."""
+
+
+class SecretReference(ApiModel):
+    """A Secret in the job's own namespace, by name."""
+
+    name: DnsSubdomain
+
+
+class ResourcesSpec(ApiModel):
+    """Requests and limits of one trainer pod."""
+
+    requests: Annotated[dict[LabelKey, Quantity], Field(max_length=32)] = {}
+    limits: Annotated[dict[LabelKey, Quantity], Field(max_length=32)] = {}
+
+
+@rule("!(has(self.value) && has(self.valueFrom))", "must be absent where value is given", at=".valueFrom",
+      reason="FieldValueForbidden")  # fmt: skip
+class EnvVar(ApiModel):
+    """One environment variable of the trainer container."""
+
+    name: Annotated[str, Field(min_length=1, max_length=256, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
+    value: Annotated[str, Field(max_length=4096)] | None = None
+    value_from: FreeObject | None = None
+    """A core/v1 EnvVarSource, as `secretKeyRef`."""
+
+
+class Toleration(ApiModel):
+    """A core/v1 Toleration."""
+
+    key: Annotated[str, Field(max_length=317)] | None = None
+    operator: Literal["Exists", "Equal"] | None = None
+    value: Annotated[str, Field(max_length=63)] | None = None
+    effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = None
+    toleration_seconds: Annotated[int, Field(ge=0, le=2_147_483_647)] | None = None
+
+
+_VOLUME_KINDS = ("config_map", "secret", "empty_dir", "persistent_volume_claim", "projected", "ephemeral", "csi")
+
+
+@rule(
+    "[has(self.configMap), has(self.secret), has(self.emptyDir), has(self.persistentVolumeClaim), has(self.projected), "
+    "has(self.ephemeral), has(self.csi)].filter(given, given).size() == 1",
+    "must have exactly one of configMap, secret, emptyDir, persistentVolumeClaim, projected, ephemeral, csi",
+)
+class Volume(ApiModel):
+    """A core/v1 Volume of a kind that the restricted Pod Security Standard allows."""
+
+    name: DnsLabel
+    config_map: FreeObject | None = None
+    secret: FreeObject | None = None
+    empty_dir: FreeObject | None = None
+    persistent_volume_claim: FreeObject | None = None
+    projected: FreeObject | None = None
+    ephemeral: FreeObject | None = None
+    csi: FreeObject | None = None
+
+
+class VolumeMount(ApiModel):
+    """A core/v1 VolumeMount."""
+
+    name: DnsLabel
+    """Of one of `volumes`."""
+    mount_path: Annotated[str, Field(min_length=2, max_length=1024, pattern=r"^/[^:]*$")]
+    sub_path: Annotated[str, Field(max_length=1024)] | None = None
+    read_only: bool = False
+
+
+@rule(
+    "self.volumeMounts.all(mount, self.volumes.exists(volume, volume.name == mount.name))",
+    "must each name one of volumes",
+    at=".volumeMounts",
+)
+@rule(
+    "self.env.all(variable, !(variable.name in ['RANK', 'LOCAL_RANK', 'WORLD_SIZE', 'LOCAL_WORLD_SIZE', 'MASTER_ADDR', "
+    "'MASTER_PORT', 'NODE_RANK', 'GROUP_RANK']) && !variable.name.startsWith('SRO_'))",
+    "must not set RANK, LOCAL_RANK, WORLD_SIZE, LOCAL_WORLD_SIZE, MASTER_ADDR, MASTER_PORT, NODE_RANK, GROUP_RANK or SRO_*, "
+    "which the operator decides",
+    at=".env",
+    reason="FieldValueForbidden",
+)
+class ComputeSpec(ApiModel):
+    """The pods of an attempt."""
+
+    nodes: Annotated[int, Field(ge=1, le=1000)] = 1
+    """Trainer pods, one per node of the gang."""
+    processes_per_node: Annotated[int, Field(ge=1, le=64)] = 1
+    """Training processes in each pod; with GPUs, one per GPU."""
+    image: Annotated[str, Field(min_length=1, max_length=512, pattern=r"^[^\s]+$")] | None = None
+    """Trainer image; the operator's default if absent."""
+    image_pull_policy: Literal["Always", "IfNotPresent", "Never"] = "IfNotPresent"
+    image_pull_secrets: Annotated[
+        tuple[SecretReference, ...],
+        Field(max_length=16, json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]}),
+    ] = ()
+    resources: ResourcesSpec = ResourcesSpec()
+    shared_memory: Quantity = "1Gi"
+    """Size limit of /dev/shm, which processes of one pod exchange data through; counts as memory."""
+    node_selector: Annotated[dict[LabelKey, LabelValue], Field(max_length=32)] = {}
+    tolerations: Annotated[tuple[Toleration, ...], Field(max_length=32)] = ()
+    affinity: FreeObject | None = None
+    """A core/v1 Affinity."""
+    volumes: Annotated[
+        tuple[Volume, ...],
+        Field(max_length=32, json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]}),
+    ] = ()
+    volume_mounts: Annotated[
+        tuple[VolumeMount, ...],
+        Field(max_length=32, json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["mountPath"]}),
+    ] = ()
+    env: Annotated[
+        tuple[EnvVar, ...],
+        Field(max_length=128, json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]}),
+    ] = ()
+    labels: Annotated[dict[LabelKey, LabelValue], Field(max_length=32)] = {}
+    """Added to the pods; keys under sro.dev/ belong to the operator."""
+    annotations: Annotated[dict[LabelKey, Annotated[str, Field(max_length=4096)]], Field(max_length=32)] = {}
+    """Added to the pods."""
+    service_account_name: DnsSubdomain | None = None
+    """Pods run as this account; if absent, as one made for the job."""
+    priority_class_name: DnsSubdomain | None = None
+
+
+class RunPolicySpec(ApiModel):
+    """How long and how often the job may run."""
+
+    suspend: bool = False
+    """True stops the pods after a checkpoint; false goes on from it as a new attempt."""
+    max_restarts: Annotated[int, Field(ge=0, le=100)] = 3
+    """Attempts that may follow failed ones; disruptions and resumes do not count."""
+    active_deadline_seconds: Annotated[int, Field(ge=1, le=31_536_000)] | None = None
+    """The job fails when it has been running for longer, over all attempts, time suspended left out."""
+    ttl_seconds_after_finished: Annotated[int, Field(ge=0, le=31_536_000)] | None = None
+    """The job is deleted this long after it finished; absent keeps it."""
