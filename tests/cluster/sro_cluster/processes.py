@@ -39,10 +39,17 @@ class Processes:
         self._directory = directory
         self._die_with_parent = die_with_parent
         self._record = directory / "processes.json"
-        self._running = [Recorded(**entry) for entry in json.loads(self._record.read_text())] if self._record.exists() else []
+        self._running = (
+            [Recorded(**entry) for entry in json.loads(self._record.read_text())] if self._record.exists() else []
+        )
 
     def start(
-        self, name: str, argv: Sequence[str | Path], *, env: Mapping[str, str] | None = None, pass_fds: Sequence[int] = ()
+        self,
+        name: str,
+        argv: Sequence[str | Path],
+        *,
+        env: Mapping[str, str] | None = None,
+        pass_fds: Sequence[int] = (),
     ) -> None:
         """Starts ``argv`` in a session of its own, its output appended to ``logs/NAME.log``."""
         log = self.log(name)
