@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeAlias, TypeVar
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, GetJsonSchemaHandler
 from pydantic.alias_generators import to_camel
+from pydantic_core import CoreSchema
 
 Manifest: TypeAlias = dict[str, Any]
 """A Kubernetes object as plain data; the one place where Any is meant."""
@@ -25,6 +26,13 @@ class ApiModel(BaseModel):
         use_attribute_docstrings=True,
         allow_inf_nan=False,
     )
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler) -> Manifest:
+        schema = handler.resolve_ref_schema(handler(core_schema))
+        if rules := rules_of(cls):
+            schema["x-kubernetes-validations"] = rules
+        return schema
 
     def to_wire(self, *, defaults: bool = True) -> Manifest:
         """The object as it travels: camelCase, JSON types, absent fields left out.
