@@ -43,7 +43,9 @@ class ApiModel(BaseModel):
         return self.model_dump(mode="json", by_alias=True, exclude_none=True, exclude_unset=not defaults)
 
 
-def rule(expression: str, message: str, *, at: str | None = None, reason: str = "FieldValueInvalid") -> Callable[[_Model], _Model]:
+def rule(
+    expression: str, message: str, *, at: str | None = None, reason: str = "FieldValueInvalid"
+) -> Callable[[_Model], _Model]:
     """Attach one CEL rule (`x-kubernetes-validations`) to the type it decorates.
 
     Args:

@@ -105,7 +105,9 @@ class ComputeSpec(ApiModel):
     image_pull_policy: Literal["Always", "IfNotPresent", "Never"] = "IfNotPresent"
     image_pull_secrets: Annotated[
         tuple[SecretReference, ...],
-        Field(max_length=16, json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]}),
+        Field(
+            max_length=16, json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]}
+        ),
     ] = ()
     resources: ResourcesSpec = ResourcesSpec()
     shared_memory: Quantity = "1Gi"
@@ -116,15 +118,22 @@ class ComputeSpec(ApiModel):
     """A core/v1 Affinity."""
     volumes: Annotated[
         tuple[Volume, ...],
-        Field(max_length=32, json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]}),
+        Field(
+            max_length=32, json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]}
+        ),
     ] = ()
     volume_mounts: Annotated[
         tuple[VolumeMount, ...],
-        Field(max_length=32, json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["mountPath"]}),
+        Field(
+            max_length=32,
+            json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["mountPath"]},
+        ),
     ] = ()
     env: Annotated[
         tuple[EnvVar, ...],
-        Field(max_length=128, json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]}),
+        Field(
+            max_length=128, json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]}
+        ),
     ] = ()
     labels: Annotated[dict[LabelKey, LabelValue], Field(max_length=32)] = {}
     """Added to the pods; keys under sro.dev/ belong to the operator."""

@@ -24,7 +24,5 @@ class ExitCode(IntEnum):
     """Asked to stop by SIGTERM: checkpointed and left."""
 
 
-FINAL_EXIT_CODES: frozenset[int] = frozenset(
-    {ExitCode.BAD_CONFIGURATION, ExitCode.BAD_DATA, ExitCode.DIVERGED}
-)
+FINAL_EXIT_CODES: frozenset[int] = frozenset({ExitCode.BAD_CONFIGURATION, ExitCode.BAD_DATA, ExitCode.DIVERGED})
 """No restart follows these: the cause lies in the job itself."""

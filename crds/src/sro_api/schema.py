@@ -70,7 +70,9 @@ def _printer_columns() -> list[Manifest]:
         ("Stage", "string", f"{progress}.stage", 1),
         ("Age", "date", ".metadata.creationTimestamp", 0),
     ]
-    return [{"name": name, "type": kind, "jsonPath": path, "priority": priority} for name, kind, path, priority in columns]
+    return [
+        {"name": name, "type": kind, "jsonPath": path, "priority": priority} for name, kind, path, priority in columns
+    ]
 
 
 def structural_schema() -> Manifest:

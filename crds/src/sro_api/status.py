@@ -131,7 +131,9 @@ class SROJobStatus(ApiModel):
     phase: Phase | None = None
     conditions: Annotated[
         tuple[Condition, ...],
-        Field(max_length=16, json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]}),
+        Field(
+            max_length=16, json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]}
+        ),
     ] = ()
     start_time: datetime | None = None
     """When the first attempt was made."""
@@ -139,7 +141,10 @@ class SROJobStatus(ApiModel):
     """When the job completed or failed."""
     attempts: Annotated[
         tuple[AttemptStatus, ...],
-        Field(max_length=128, json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["number"]}),
+        Field(
+            max_length=128,
+            json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["number"]},
+        ),
     ] = ()
     attempt: Annotated[int, Field(ge=0, le=100_000)] | None = None
     """Number of the newest attempt."""

@@ -257,9 +257,18 @@ class DataSpec(ApiModel):
     """What to do with a source over `leader.maxSourceTokens`: skip and count it, or refuse the run."""
 
 
-@rule("!(has(self.steps) && has(self.epochs))", "must be absent where epochs are given", at=".steps", reason="FieldValueForbidden")
+@rule(
+    "!(has(self.steps) && has(self.epochs))",
+    "must be absent where epochs are given",
+    at=".steps",
+    reason="FieldValueForbidden",
+)
 @rule("!has(self.steps) || self.warmupSteps <= self.steps", "must not exceed steps", at=".warmupSteps")
-@rule("self.batchSize % self.gradientAccumulationSteps == 0", "must be a multiple of gradientAccumulationSteps", at=".batchSize")
+@rule(
+    "self.batchSize % self.gradientAccumulationSteps == 0",
+    "must be a multiple of gradientAccumulationSteps",
+    at=".batchSize",
+)
 class OptimizationSpec(ApiModel):
     """Steps, batches and the optimiser (AdamW)."""
 
@@ -318,7 +327,11 @@ def _reserved_properties(table: dict[str, tuple[str, str]]) -> Manifest:
 
 def _config_schema() -> Manifest:
     """Free but for the reserved keys, which are declared so that CEL can see and refuse them."""
-    zero = {"type": "object", "x-kubernetes-preserve-unknown-fields": True, "properties": _reserved_properties(_RESERVED_ZERO)}
+    zero = {
+        "type": "object",
+        "x-kubernetes-preserve-unknown-fields": True,
+        "properties": _reserved_properties(_RESERVED_ZERO),
+    }
     rules = [
         {"rule": f"!has(self.{key})", "message": f"is decided by spec.{field}", "fieldPath": f".{key}", "reason": "FieldValueForbidden"}
         for key, (_, field) in _RESERVED.items()

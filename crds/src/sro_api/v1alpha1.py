@@ -106,7 +106,9 @@ class SROJobSpec(ApiModel):
     output: OutputSpec
     credentials: Annotated[
         tuple[SecretReference, ...],
-        Field(max_length=8, json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]}),
+        Field(
+            max_length=8, json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]}
+        ),
     ] = ()
     """Secrets whose keys become environment variables of the trainer, as HF_TOKEN or AWS_ACCESS_KEY_ID."""
 
