@@ -134,13 +134,11 @@ def _visible(value: Any) -> Any:
 
 
 def _rule_message(rule: Manifest, value: Any) -> str:
-    reason = _REASONS[rule["reason"]]
-    if reason in ("Forbidden", "Required value"):
-        return f"{reason}: {rule['message']}"
-    for key in rule.get("fieldPath", "").split(".")[1:]:
-        value = value.get(key) if isinstance(value, dict) else None
-    shown = "" if value is None or isinstance(value, (dict, list)) else f"{value!r}: "
-    return f"{reason}: {shown}{rule['message']}"
+    shown = ""
+    # `rule(shows=...)` writes this form, and the library here has no format().
+    if match := re.search(r"\.format\(\[(.*)\]\)$", rule.get("messageExpression", "")):
+        shown = f"{_program(match[1]).execute({'self': _visible(value)})}: "
+    return f"{_REASONS[rule['reason']]}: {shown}{rule['message']}"
 
 
 def _line(node: yaml.Node, path: str) -> int:

@@ -44,7 +44,7 @@ class ApiModel(BaseModel):
 
 
 def rule(
-    expression: str, message: str, *, at: str | None = None, reason: str = "FieldValueInvalid"
+    expression: str, message: str, *, at: str | None = None, shows: str | None = None, reason: str = "FieldValueInvalid"
 ) -> Callable[[_Model], _Model]:
     """Attach one CEL rule (`x-kubernetes-validations`) to the type it decorates.
 
@@ -52,11 +52,16 @@ def rule(
         expression: CEL over `self` (and `oldSelf` in a rule about changes).
         message: the rule in words; the API server puts the field's path in front of it.
         at: path of the field to blame, as `.steps`; the object itself if None.
+        shows: CEL for the offending value, put before the message: the API server names it for no rule by itself.
         reason: one of the API server's four field error reasons.
     """
     entry: Manifest = {"rule": " ".join(expression.split()), "message": message, "reason": reason}
     if at is not None:
         entry["fieldPath"] = at
+    if shows is not None:
+        # Not `string(x) + '...'`: the API server has no bound on the size of string(x) and refuses the cost.
+        quoted = message.replace("'", "\\'").replace("%", "%%")
+        entry["messageExpression"] = f"'%s: {quoted}'.format([{shows}])"
 
     def decorate(model: _Model) -> _Model:
         # Own rules only: a subclass writes its own list.

@@ -93,6 +93,24 @@ class VolumeMount(ApiModel):
     at=".env",
     reason="FieldValueForbidden",
 )
+@rule(
+    "self.volumes.all(volume, !(volume.name in ['config', 'tmp', 'workspace', 'shared-memory']) && "
+    "!volume.name.startsWith('claim-'))",
+    "must not be called config, tmp, workspace, shared-memory or claim-*, which the operator mounts",
+    at=".volumes",
+    reason="FieldValueForbidden",
+)
+@rule(
+    "self.volumeMounts.all(mount, !(mount.mountPath in ['/etc/sro', '/tmp', '/workspace', '/dev/shm']) && "
+    "!mount.mountPath.startsWith('/mnt/sro'))",
+    "must not be at /etc/sro, /tmp, /workspace, /dev/shm or below /mnt/sro, which the operator mounts",
+    at=".volumeMounts",
+    reason="FieldValueForbidden",
+)
+@rule("self.labels.all(key, !key.startsWith('sro.dev/'))", "must not use keys under sro.dev/", at=".labels",
+      reason="FieldValueForbidden")  # fmt: skip
+@rule("self.annotations.all(key, !key.startsWith('sro.dev/'))", "must not use keys under sro.dev/", at=".annotations",
+      reason="FieldValueForbidden")  # fmt: skip
 class ComputeSpec(ApiModel):
     """The pods of an attempt."""
 

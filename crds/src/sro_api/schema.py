@@ -2,7 +2,7 @@
 
 JSON schema as pydantic writes it is not structural as Kubernetes wants it. The walk below inlines references, turns
 `anyOf null` into `nullable`, `const` into `enum`, `exclusiveMinimum: n` into the boolean form of OpenAPI 3.0, and gives every
-object whose fields all have defaults the default `{}`, which the API server then fills in.
+object whose fields all have defaults their sum as its own default.
 """
 
 from __future__ import annotations
@@ -115,8 +115,13 @@ def _structural(node: Manifest, defs: Manifest, *, defaults: bool) -> Manifest:
             name: _structural(child, defs, defaults=defaults) for name, child in node["properties"].items()
         }
         if defaults and "default" in node:
-            result["default"] = {}
+            result["default"] = _complete_default(result["properties"])
     return result
+
+
+def _complete_default(properties: Manifest) -> Manifest:
+    """A default is checked against the object's rules before the fields' own defaults are filled in: so write them out."""
+    return {name: field["default"] for name, field in properties.items() if "default" in field}
 
 
 def _inline(node: Manifest, defs: Manifest) -> Manifest:
@@ -138,9 +143,16 @@ def _inline(node: Manifest, defs: Manifest) -> Manifest:
     return node
 
 
+class _PlainDumper(yaml.SafeDumper):
+    """Writes repeated values out: the API server's YAML reader limits anchors."""
+
+    def ignore_aliases(self, data: object) -> bool:  # noqa: ARG002 - the base class names it
+        return True
+
+
 def text() -> str:
     """The CRD as YAML."""
-    return _HEADER + yaml.safe_dump(crd(), sort_keys=False, width=120, allow_unicode=True)
+    return _HEADER + yaml.dump(crd(), Dumper=_PlainDumper, sort_keys=False, width=120, allow_unicode=True)
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -76,6 +76,7 @@ class WarmStartSpec(ApiModel):
     "!has(self.promptTemplate) || self.promptTemplate.contains('{source}')",
     "must contain {source}, which stands for the toxic text",
     at=".promptTemplate",
+    shows="self.promptTemplate",
 )
 class LeaderSpec(ApiModel):
     """The language model that learns to rewrite."""
@@ -263,11 +264,17 @@ class DataSpec(ApiModel):
     at=".steps",
     reason="FieldValueForbidden",
 )
-@rule("!has(self.steps) || self.warmupSteps <= self.steps", "must not exceed steps", at=".warmupSteps")
+@rule(
+    "!has(self.steps) || self.warmupSteps <= self.steps",
+    "must not exceed steps",
+    at=".warmupSteps",
+    shows="self.warmupSteps",
+)
 @rule(
     "self.batchSize % self.gradientAccumulationSteps == 0",
     "must be a multiple of gradientAccumulationSteps",
     at=".batchSize",
+    shows="self.batchSize",
 )
 class OptimizationSpec(ApiModel):
     """Steps, batches and the optimiser (AdamW)."""

@@ -30,7 +30,7 @@ NAME_LIMIT = 46
 
 
 @rule("self.guards.minCharacters <= self.leader.maxNewTokens * 32", "cannot be reached within leader.maxNewTokens",
-      at=".guards.minCharacters")  # fmt: skip
+      at=".guards.minCharacters", shows="self.guards.minCharacters",)  # fmt: skip
 @rule(
     "!has(self.leader.warmStart) || has(self.data.neutral)",
     "is required for leader.warmStart, which restores neutral sentences",
@@ -46,6 +46,7 @@ NAME_LIMIT = 46
     "!has(self.leader.warmStart) || self.leader.warmStart.batchSize % (self.compute.nodes * self.compute.processesPerNode) == 0",
     "must be a multiple of compute.nodes x compute.processesPerNode",
     at=".leader.warmStart.batchSize",
+    shows="self.leader.warmStart.batchSize",
 )
 @rule(
     "self.screener.type != 'NBLogistic' || has(self.screener.model) || has(self.data.neutral) || "
@@ -65,24 +66,28 @@ NAME_LIMIT = 46
     "self.heldOutScreener.model != self.screener.model",
     "must not be the training screener's model: it would measure nothing new",
     at=".heldOutScreener.model",
+    shows="self.heldOutScreener.model",
 )
 @rule(
     "!has(self.data.evaluation) || self.data.evaluation.uri != self.data.toxic.uri || "
     "(has(self.data.evaluation.column) && has(self.data.toxic.column) && self.data.evaluation.column != self.data.toxic.column)",
     "must not be the training rows; leave it out to hold rows out by the seed",
     at=".data.evaluation.uri",
+    shows="self.data.evaluation.uri",
 )
 @rule(
     "self.optimization.batchSize % (self.compute.nodes * self.compute.processesPerNode * "
     "self.optimization.gradientAccumulationSteps) == 0",
     "must be a multiple of compute.nodes x compute.processesPerNode x optimization.gradientAccumulationSteps",
     at=".optimization.batchSize",
+    shows="self.optimization.batchSize",
 )
 @rule(
     "self.compute.nodes == 1 || self.output.uri.startsWith('pvc://') || "
     "(has(self.output.checkpoints) && self.output.checkpoints.startsWith('pvc://'))",
     "must be on a shared claim (pvc://) where compute.nodes is above 1: every pod writes its part of a checkpoint",
     at=".output.uri",
+    shows="self.output.uri",
 )
 @rule(
     "self.leader.adapter.type == 'LoRA' || self.deepspeed.zeroStage == 3 || !self.deepspeed.offloadParameters",
@@ -116,6 +121,7 @@ class SROJobSpec(ApiModel):
 @rule(
     f"size(self.metadata.name) <= {NAME_LIMIT} && self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')",
     f"metadata.name must be a DNS label of at most {NAME_LIMIT} characters that starts with a letter: pods are named after it",
+    shows="self.metadata.name",
 )
 @rule(
     "self.spec.leader == oldSelf.spec.leader && self.spec.screener == oldSelf.spec.screener && "
