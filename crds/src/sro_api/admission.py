@@ -22,6 +22,7 @@ _REASONS = {
     "FieldValueRequired": "Required value",
     "FieldValueDuplicate": "Duplicate value",
 }
+_BLOCKING = ("must be of type", "Required value", "Too long", "Too many")
 _SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
 
 
@@ -36,10 +37,9 @@ def admit(manifest: Any) -> tuple[Problem, ...]:
     problems = [*_metadata_problems(manifest), *_without_metadata(unknown_fields(manifest, schema))]
     filled = with_defaults(manifest, schema)
     structural = [*violations(filled, schema)]
-    # The API server does not evaluate rules over a value whose types are wrong.
-    rules = (
-        [] if any("must be of type" in problem.message for problem in structural) else _rule_problems(filled, schema)
-    )
+    # Like the API server: no rules over a value whose types are wrong or whose required fields are missing.
+    blocked = any(word in problem.message for problem in structural for word in _BLOCKING)
+    rules = [] if blocked else _rule_problems(filled, schema)
     return (*problems, *structural, *rules)
 
 
@@ -121,7 +121,7 @@ def _rule_problems(value: Any, schema: Manifest, path: str = "") -> list[Problem
 def _holds(expression: str, value: Any) -> bool:
     try:
         return bool(_program(expression).execute({"self": _visible(value)}))
-    except (ValueError, TypeError, RuntimeError):
+    except (ValueError, TypeError, RuntimeError, ArithmeticError, LookupError):
         # As in the API server, a rule that cannot be evaluated is not satisfied: a field it needs is missing or mistyped.
         return False
 

@@ -19,13 +19,16 @@ class SecretReference(ApiModel):
     """A Secret in the job's own namespace, by name."""
 
     name: DnsSubdomain
+    """Name of the Secret."""
 
 
 class ResourcesSpec(ApiModel):
     """Requests and limits of one trainer pod."""
 
     requests: Annotated[dict[LabelKey, Quantity], Field(max_length=32)] = {}
+    """What the scheduler reserves, by resource name."""
     limits: Annotated[dict[LabelKey, Quantity], Field(max_length=32)] = {}
+    """What the pod may use at most, by resource name; extended resources as `nvidia.com/gpu` go here."""
 
 
 @rule("!(has(self.value) && has(self.valueFrom))", "must be absent where value is given", at=".valueFrom",
@@ -34,7 +37,9 @@ class EnvVar(ApiModel):
     """One environment variable of the trainer container."""
 
     name: Annotated[str, Field(min_length=1, max_length=256, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
+    """Name of the variable."""
     value: Annotated[str, Field(max_length=4096)] | None = None
+    """Its value, literally."""
     value_from: FreeObject | None = None
     """A core/v1 EnvVarSource, as `secretKeyRef`."""
 
@@ -43,10 +48,15 @@ class Toleration(ApiModel):
     """A core/v1 Toleration."""
 
     key: Annotated[str, Field(max_length=317)] | None = None
+    """Taint key; absent, with Exists, means every key."""
     operator: Literal["Exists", "Equal"] | None = None
+    """Exists, or Equal (the default)."""
     value: Annotated[str, Field(max_length=63)] | None = None
+    """Taint value, for Equal."""
     effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = None
+    """Taint effect; absent means every effect."""
     toleration_seconds: Annotated[int, Field(ge=0, le=2_147_483_647)] | None = None
+    """How long a NoExecute taint is borne; absent means for ever."""
 
 
 _VOLUME_KINDS = ("config_map", "secret", "empty_dir", "persistent_volume_claim", "projected", "ephemeral", "csi")
@@ -61,13 +71,21 @@ class Volume(ApiModel):
     """A core/v1 Volume of a kind that the restricted Pod Security Standard allows."""
 
     name: DnsLabel
+    """Name that `volumeMounts` refer to."""
     config_map: FreeObject | None = None
+    """A core/v1 ConfigMapVolumeSource."""
     secret: FreeObject | None = None
+    """A core/v1 SecretVolumeSource."""
     empty_dir: FreeObject | None = None
+    """A core/v1 EmptyDirVolumeSource."""
     persistent_volume_claim: FreeObject | None = None
+    """A core/v1 PersistentVolumeClaimVolumeSource."""
     projected: FreeObject | None = None
+    """A core/v1 ProjectedVolumeSource."""
     ephemeral: FreeObject | None = None
+    """A core/v1 EphemeralVolumeSource."""
     csi: FreeObject | None = None
+    """A core/v1 CSIVolumeSource."""
 
 
 class VolumeMount(ApiModel):
@@ -76,8 +94,11 @@ class VolumeMount(ApiModel):
     name: DnsLabel
     """Of one of `volumes`."""
     mount_path: Annotated[str, Field(min_length=2, max_length=1024, pattern=r"^/[^:]*$")]
+    """Absolute path in the container."""
     sub_path: Annotated[str, Field(max_length=1024)] | None = None
+    """Path inside the volume."""
     read_only: bool = False
+    """Mount it without the right to write."""
 
 
 @rule(
@@ -121,17 +142,21 @@ class ComputeSpec(ApiModel):
     image: Annotated[str, Field(min_length=1, max_length=512, pattern=r"^[^\s]+$")] | None = None
     """Trainer image; the operator's default if absent."""
     image_pull_policy: Literal["Always", "IfNotPresent", "Never"] = "IfNotPresent"
+    """When the kubelet pulls the image."""
     image_pull_secrets: Annotated[
         tuple[SecretReference, ...],
         Field(
             max_length=16, json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]}
         ),
     ] = ()
+    """Secrets with registry credentials."""
     resources: ResourcesSpec = ResourcesSpec()
     shared_memory: Quantity = "1Gi"
     """Size limit of /dev/shm, which processes of one pod exchange data through; counts as memory."""
     node_selector: Annotated[dict[LabelKey, LabelValue], Field(max_length=32)] = {}
+    """Labels that a node must have."""
     tolerations: Annotated[tuple[Toleration, ...], Field(max_length=32)] = ()
+    """Taints that the pods bear."""
     affinity: FreeObject | None = None
     """A core/v1 Affinity."""
     volumes: Annotated[
@@ -140,6 +165,7 @@ class ComputeSpec(ApiModel):
             max_length=32, json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]}
         ),
     ] = ()
+    """Volumes beside those of `pvc://` sources, which are mounted by themselves."""
     volume_mounts: Annotated[
         tuple[VolumeMount, ...],
         Field(
@@ -147,12 +173,14 @@ class ComputeSpec(ApiModel):
             json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["mountPath"]},
         ),
     ] = ()
+    """Where those volumes are mounted."""
     env: Annotated[
         tuple[EnvVar, ...],
         Field(
             max_length=128, json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]}
         ),
     ] = ()
+    """Environment of the trainer container."""
     labels: Annotated[dict[LabelKey, LabelValue], Field(max_length=32)] = {}
     """Added to the pods; keys under sro.dev/ belong to the operator."""
     annotations: Annotated[dict[LabelKey, Annotated[str, Field(max_length=4096)]], Field(max_length=32)] = {}
@@ -160,6 +188,7 @@ class ComputeSpec(ApiModel):
     service_account_name: DnsSubdomain | None = None
     """Pods run as this account; if absent, as one made for the job."""
     priority_class_name: DnsSubdomain | None = None
+    """Priority class of the pods."""
 
 
 class RunPolicySpec(ApiModel):

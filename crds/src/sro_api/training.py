@@ -294,6 +294,7 @@ class OptimizationSpec(ApiModel):
     warmup_steps: Annotated[int, Field(ge=0, le=100_000_000)] = 0
     """Steps over which the learning rate rises from 0."""
     weight_decay: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """AdamW weight decay, on the trained weights alone."""
     max_grad_norm: Annotated[float, Field(gt=0, le=1e6)] = 1.0
     """Gradients are clipped to this norm."""
     seed: Annotated[int, Field(ge=0, le=4_294_967_295)] = 0
