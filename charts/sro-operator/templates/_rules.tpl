@@ -10,21 +10,31 @@ It may read no Secret: a job's credentials are named in its pods and read by the
 - apiGroups: [sro.dev]
   resources: [srojobs/status]
   # Also what the Role of each trainer grants: nobody may grant what they do not hold.
-  verbs: [get, patch]
+  verbs: [patch]
+{{- if .Values.rbac.finalizers }}
+- apiGroups: [sro.dev]
+  resources: [srojobs/finalizers]
+  # Its children block their SROJob's deletion in the foreground, which some API servers count as a change to it.
+  verbs: [update]
+{{- end }}
 - apiGroups: [batch]
   resources: [jobs]
   # Server-side apply is a patch, and a create where the object is new.
-  verbs: [get, list, watch, create, patch, delete]
+  verbs: [list, watch, create, patch, delete]
 - apiGroups: [""]
   resources: [pods]
-  verbs: [get, list, watch]
+  verbs: [list, watch]
 - apiGroups: [""]
-  resources: [configmaps, services, serviceaccounts]
-  verbs: [get, create, patch, delete]
+  resources: [configmaps]
+  # delete: the run configurations of attempts that are no longer kept.
+  verbs: [create, patch, delete]
+- apiGroups: [""]
+  resources: [services, serviceaccounts]
+  verbs: [create, patch]
 - apiGroups: [rbac.authorization.k8s.io]
   resources: [roles, rolebindings]
-  verbs: [get, create, patch, delete]
+  verbs: [create, patch]
 - apiGroups: [""]
   resources: [events]
-  verbs: [create, patch]
+  verbs: [create]
 {{- end }}
