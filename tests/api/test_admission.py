@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import yaml
+
 from sro_api.admission import admit, validate_manifest
 from sro_api.base import Manifest
 from sro_api.v1alpha1 import SROJob

@@ -31,7 +31,11 @@ def test_the_committed_file_is_what_the_models_make() -> None:
 
 
 def test_every_node_has_a_type() -> None:
-    untyped = [path for path, node in nodes(schema_of_the_object()) if "type" not in node and "x-kubernetes-int-or-string" not in node]
+    untyped = [
+        path
+        for path, node in nodes(schema_of_the_object())
+        if "type" not in node and "x-kubernetes-int-or-string" not in node
+    ]
     assert untyped == []
 
 
@@ -39,7 +43,9 @@ def test_every_string_list_and_map_of_the_spec_is_bounded() -> None:
     spec = schema_of_the_object()["properties"]["spec"]
     bound = {"string": "maxLength", "array": "maxItems"}
     unbounded = [
-        path for path, node in nodes(spec) if node.get("type") in bound and "enum" not in node and bound[node["type"]] not in node
+        path
+        for path, node in nodes(spec)
+        if node.get("type") in bound and "enum" not in node and bound[node["type"]] not in node
     ]
     maps = [path for path, node in nodes(spec) if "additionalProperties" in node and "maxProperties" not in node]
     assert unbounded + maps == []

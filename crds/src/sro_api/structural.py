@@ -110,9 +110,10 @@ def _type_problem(value: Any, schema: Manifest, path: str) -> Problem | None:
         isinstance(value, _PYTHON_TYPES[expected]) and (expected == "boolean" or not isinstance(value, bool))
     ) or integral:
         return None
-    return Problem(
-        path=path, message=f"Invalid value: {_shown(value)}: {path} in body must be of type {expected}: {_shown(value)}"
-    )
+    # The API server's words for a fraction differ from those for another type.
+    wanted = schema.get("format", expected) if isinstance(value, float) else expected
+    shown = _shown(value)
+    return Problem(path=path, message=f"Invalid value: {shown}: {path} in body must be of type {wanted}: {shown}")
 
 
 def _bound_problems(value: Any, schema: Manifest, path: str) -> Iterator[Problem]:

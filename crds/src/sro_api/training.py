@@ -196,6 +196,8 @@ class GuardsSpec(ApiModel):
     """Weight of the negative log-likelihood per token of passed paraphrases, which keeps their probability from falling."""
 
 
+# Not lt=0.5: for a value written as an integer the API server truncates the bound, and would refuse `epsilon: 0`.
+@rule("self.epsilon < 0.5", "must be less than 0.5: at 0.5 nothing is preferred", at=".epsilon", shows="self.epsilon")
 class MethodSpec(ApiModel):
     """The objective, told apart by `type`."""
 
@@ -203,7 +205,7 @@ class MethodSpec(ApiModel):
     """Stackelberg response optimization (arXiv 2410.20298)."""
     beta: Annotated[float, Field(gt=0, le=100)] = 0.1
     """Inverse temperature of the implicit reward."""
-    epsilon: Annotated[float, Field(ge=0, lt=0.5)] = 0.1
+    epsilon: Annotated[float, Field(ge=0, le=0.5)] = 0.1
     """Label smoothing, in both branches; above 0 it keeps the optimum finite."""
     verdict_flip_rate: Annotated[float, Field(ge=0, le=0.5)] = 0.0
     """Share of verdicts flipped at random: an experiment on a noisy follower, off by default."""

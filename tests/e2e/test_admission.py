@@ -1,0 +1,110 @@
+"""The real API server refuses what `sro validate` refuses, in the same words, and takes what it takes."""
+
+from __future__ import annotations
+
+import copy
+import json
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from kubernetes import client, config
+from sro_cluster.client import Kubectl
+from sro_cluster.controlplane import ControlPlane
+
+from sro_api.admission import admit
+
+ROOT = Path(__file__).parents[2]
+MANIFESTS = ROOT / "tests" / "api" / "manifests"
+Manifest = dict[str, Any]
+Create = Callable[[Manifest], str]
+
+
+def cases(file: str) -> list[Manifest]:
+    loaded: list[Manifest] = yaml.safe_load((MANIFESTS / file).read_text(encoding="utf-8"))
+    return loaded
+
+
+def changed(change: Manifest) -> Manifest:
+    manifest: Manifest = copy.deepcopy(yaml.safe_load((MANIFESTS / "base.yaml").read_text(encoding="utf-8")))
+    for path, value in change.items():
+        *parents, last = path.split(".")
+        at = manifest
+        for key in parents:
+            at = at[key]
+        if value is None:
+            del at[last]
+        else:
+            at[last] = value
+    return manifest
+
+
+@pytest.fixture(scope="module")
+def create(control_plane: ControlPlane, kubectl: Kubectl) -> Iterator[Create]:
+    """Create an SROJob as a dry run under strict field validation; the API server's refusal, or an empty text."""
+    kubectl("apply", "--server-side", "--force-conflicts", "-f", str(ROOT / "crds" / "srojobs.sro.dev.yaml"))
+    kubectl("wait", "--for=condition=Established", "crd/srojobs.sro.dev", "--timeout=30s")
+    api = client.CustomObjectsApi(config.new_client_from_config(str(control_plane.kubeconfig)))
+
+    def request(manifest: Manifest) -> str:
+        try:
+            api.create_namespaced_custom_object(
+                "sro.dev", "v1alpha1", "default", "srojobs", manifest, dry_run="All", field_validation="Strict"
+            )
+        except client.ApiException as error:
+            if error.status not in (400, 422):
+                raise
+            return str(json.loads(error.body)["message"])
+        return ""
+
+    yield request
+    api.api_client.close()
+
+
+@pytest.mark.e2e
+@pytest.mark.parametrize("case", cases("invalid.yaml"), ids=lambda case: case["name"])
+def test_the_api_server_refuses_by_field_and_rule(case: Manifest, create: Create) -> None:
+    refusal = create(changed(case["change"]))
+    assert case["field"] in refusal
+    assert case["says"] in refusal
+
+
+def rule_in(message: str) -> str:
+    """The words of the rule: offline the value itself is shown where the API server may show its type alone."""
+    without_value = re.sub(r'^(Invalid value|Unsupported value): ("[^"]*"|[^ ]+): ', "", message)
+    return re.sub(r'(of type \w+): ("[^"]*"|[^ ]+)$', r"\1", without_value)
+
+
+@pytest.mark.e2e
+@pytest.mark.parametrize("case", cases("invalid.yaml"), ids=lambda case: case["name"])
+def test_every_problem_found_offline_is_in_the_api_servers_refusal(case: Manifest, create: Create) -> None:
+    manifest = changed(case["change"])
+    refusal = create(manifest)
+    problems = admit(manifest)
+    if "strict decoding" in refusal:
+        # The API server stops at unknown fields, before it looks at any rule.
+        problems = tuple(problem for problem in problems if "strict decoding" in problem.message)
+    assert problems
+    assert [problem for problem in problems if rule_in(problem.message) not in refusal] == []
+
+
+@pytest.mark.e2e
+@pytest.mark.parametrize("case", cases("valid.yaml"), ids=lambda case: case["name"])
+def test_the_api_server_takes_what_can_run(case: Manifest, create: Create) -> None:
+    assert create(changed(case["change"])) == ""
+
+
+@pytest.mark.e2e
+def test_a_running_jobs_spec_is_fixed_but_for_its_run_policy(create: Create, kubectl: Kubectl) -> None:
+    manifest = changed({"metadata.name": "fixed"})
+    kubectl.apply([manifest])
+    suspended = {**manifest, "spec": {**manifest["spec"], "runPolicy": {"suspend": True}}}
+    kubectl.apply([suspended])
+    assert kubectl.get("srojob", "fixed")["spec"]["runPolicy"]["suspend"] is True
+    other = {**manifest, "spec": {**manifest["spec"], "method": {"type": "SRO", "beta": 0.5}}}
+    with pytest.raises(Exception, match=r"spec: Forbidden: is fixed once the job exists"):
+        kubectl.apply([other])
+    kubectl("delete", "srojob", "fixed")
