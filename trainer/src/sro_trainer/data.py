@@ -1,0 +1,162 @@
+"""Texts for the players: read, cleaned, counted, and split by the seed so that nobody is judged on rows it has seen."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import random
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from sro_api.sources import Roots
+from sro_api.training import DataSource
+from sro_api.v1alpha1 import SROJobSpec
+from sro_trainer.errors import ConfigurationError, DataError
+from sro_trainer.rows import read_rows
+
+
+@dataclass(frozen=True, kw_only=True)
+class Datasets:
+    """The rows of a run, each in one part only, in the order that the split seed gave."""
+
+    leader_toxic: tuple[str, ...]
+    """Toxic sources that the leader learns from."""
+    screener_toxic: tuple[str, ...]
+    """Toxic texts from which the screener is fitted; empty if it is not fitted from the job's own rows."""
+    neutral: tuple[str, ...]
+    """Neutral texts, for the screener's fit and the warm start; in the order of the file."""
+    evaluation: tuple[str, ...]
+    """Toxic sources that are only measured."""
+    fingerprint: str
+    """SHA-256 over all parts: equal fingerprints mean equal rows in equal order."""
+    counts: dict[str, int]
+    """Rows read, dropped and kept, by name."""
+
+
+def load_datasets(spec: SROJobSpec, roots: Roots) -> Datasets:
+    """Read every source of `spec.data` and split the rows.
+
+    Raises:
+        DataError: a source is unusable, or has too few rows for the split.
+        ConfigurationError: a source's URI is.
+    """
+    counts: dict[str, int] = {}
+    toxic = load_texts(spec.data.toxic, roots, "spec.data.toxic", counts)
+    neutral: tuple[str, ...] = ()
+    if spec.data.neutral is not None:
+        neutral = _without(load_texts(spec.data.neutral, roots, "spec.data.neutral", counts), toxic, "neutral", counts)
+    generator = random.Random(spec.data.split_seed)
+    evaluation, rest = _hold_out(spec, roots, toxic, generator, counts)
+    screener_toxic, leader_toxic = _share(spec, rest)
+    parts = {"leader": leader_toxic, "screener": screener_toxic, "neutral": neutral, "evaluation": evaluation}
+    counts |= {f"{name}_rows": len(texts) for name, texts in parts.items()}
+    return Datasets(
+        leader_toxic=leader_toxic,
+        screener_toxic=screener_toxic,
+        neutral=neutral,
+        evaluation=evaluation,
+        fingerprint=fingerprint(parts.values()),
+        counts=counts,
+    )
+
+
+def load_texts(source: DataSource, roots: Roots, field: str, counts: dict[str, int]) -> tuple[str, ...]:
+    """The stripped texts of one source, empty and repeated ones dropped.
+
+    Args:
+        source: what to read.
+        roots: where relative and claim URIs start.
+        field: the field of the spec to name in an error.
+        counts: receives `<part>_read`, `<part>_empty` and `<part>_repeated`.
+
+    Raises:
+        DataError: the source cannot be read or no row is left.
+    """
+    rows = read_rows(source, roots, field)
+    texts = [stripped for row in rows if (stripped := row.strip())]
+    unique = tuple(dict.fromkeys(texts))
+    if not unique:
+        raise DataError(f"{field}: {source.uri!r} has no rows: {len(rows)} read, all of them empty")
+    part = field.rsplit(".", 1)[-1]
+    counts |= {
+        f"{part}_read": len(rows),
+        f"{part}_empty": len(rows) - len(texts),
+        f"{part}_repeated": len(texts) - len(unique),
+    }
+    return unique
+
+
+def drop_overlong(
+    texts: Sequence[str], lengths: Sequence[int], limit: int, policy: Literal["skip", "error"]
+) -> tuple[tuple[str, ...], int]:
+    """The texts of at most `limit` tokens, and how many were left out.
+
+    Raises:
+        DataError: a text is longer and the policy is `error`; or all are longer.
+    """
+    kept = tuple(text for text, length in zip(texts, lengths, strict=True) if length <= limit)
+    skipped = len(texts) - len(kept)
+    if skipped and policy == "error":
+        index = next(index for index, length in enumerate(lengths) if length > limit)
+        raise DataError(
+            f"spec.data.overlong: row {index} of the split has {lengths[index]} tokens, over spec.leader.maxSourceTokens "
+            f"{limit} ({skipped} such rows); use skip to leave them out"
+        )
+    if skipped and not kept:
+        raise DataError(f"spec.leader.maxSourceTokens: all {skipped} sources have more than {limit} tokens")
+    return kept, skipped
+
+
+def fingerprint(parts: Iterable[Sequence[str]]) -> str:
+    """SHA-256 in hexadecimal over lists of texts, sensitive to order and to where one list ends."""
+    return hashlib.sha256(json.dumps([list(part) for part in parts]).encode()).hexdigest()
+
+
+def fits_own_rows(spec: SROJobSpec) -> bool:
+    """Whether the training screener is fitted from the job's own toxic rows, which it then keeps to itself."""
+    screener = spec.screener
+    own_fit = screener.fit is None or screener.fit.toxic is None
+    return screener.type == "NBLogistic" and screener.model is None and own_fit
+
+
+def _hold_out(
+    spec: SROJobSpec, roots: Roots, toxic: tuple[str, ...], generator: random.Random, counts: dict[str, int]
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    wanted = spec.data.evaluation_rows
+    if spec.data.evaluation is not None:
+        evaluation = load_texts(spec.data.evaluation, roots, "spec.data.evaluation", counts)
+        evaluation = _shuffled(evaluation, generator)[:wanted]
+        return evaluation, _shuffled(_without(toxic, evaluation, "toxic", counts), generator)
+    if len(toxic) <= wanted:
+        raise DataError(f"spec.data.evaluationRows: {wanted} leaves none of the {len(toxic)} toxic rows to train on")
+    shuffled = _shuffled(toxic, generator)
+    return shuffled[:wanted], shuffled[wanted:]
+
+
+def _share(spec: SROJobSpec, rest: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The screener's rows and the leader's."""
+    if not rest:
+        raise DataError("spec.data.toxic: no toxic rows are left to train on once the evaluation rows are taken out")
+    if not fits_own_rows(spec):
+        return (), rest
+    taken = round(len(rest) * spec.data.screener_share)
+    if taken == 0 or taken == len(rest):
+        short = "the screener" if taken == 0 else "the leader"
+        raise DataError(
+            f"spec.data.screenerShare: {spec.data.screener_share} of {len(rest)} toxic rows leaves {short} none"
+        )
+    return rest[:taken], rest[taken:]
+
+
+def _without(texts: tuple[str, ...], others: Iterable[str], part: str, counts: dict[str, int]) -> tuple[str, ...]:
+    excluded = frozenset(others)
+    kept = tuple(text for text in texts if text not in excluded)
+    counts[f"{part}_in_other_part"] = len(texts) - len(kept)
+    if not kept:
+        raise ConfigurationError(f"spec.data.{part}: every row is also in another part of the data")
+    return kept
+
+
+def _shuffled(texts: tuple[str, ...], generator: random.Random) -> tuple[str, ...]:
+    return tuple(generator.sample(texts, len(texts)))

@@ -1,0 +1,120 @@
+"""Held-out sources, rewritten greedily and measured; the same figures for two baselines that learn nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sro_api.status import EvaluationFigures
+from sro_trainer.guards import is_copy
+from sro_trainer.similarity import SimilarityEncoder
+from sro_trainer.verdicts import Screener
+
+Rewrite = Callable[[Sequence[str]], list[str]]
+"""Greedy paraphrases of sources, in their order."""
+
+_RESAMPLES = 2000
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluationResult:
+    """Figures of one leader on one set of sources, and what they were computed from, row by row."""
+
+    figures: EvaluationFigures
+    sources: tuple[str, ...]
+    paraphrases: tuple[str, ...]
+    rows: dict[str, NDArray[np.float64]]
+    """Per-row values whose means are the figures, each of shape (n,), by the figure's name."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Interval:
+    """A mean difference with its 95 % bootstrap interval over rows."""
+
+    mean: float
+    low: float
+    high: float
+
+
+def evaluate(
+    rewrite: Rewrite,
+    texts: Sequence[str],
+    screener: Screener,
+    held_out: Screener | None,
+    encoder: SimilarityEncoder | None,
+) -> EvaluationResult:
+    """Rewrite the texts and measure the paraphrases, without guards.
+
+    J is the mean over rows of (passed by the held-out screener) x similarity, the mean of products and not the product of
+    means; fluency is left out. It is absent where there is no held-out screener or no similarity.
+    """
+    paraphrases = rewrite(texts)
+    rows = {
+        "pass_rate": _passed(screener, paraphrases),
+        "copy_rate": np.array([is_copy(x, y) for x, y in zip(texts, paraphrases, strict=True)], dtype=np.float64),
+        "empty_rate": np.array([not text.strip() for text in paraphrases], dtype=np.float64),
+    }
+    if held_out is not None:
+        rows["held_out_pass_rate"] = _passed(held_out, paraphrases)
+    if encoder is not None:
+        # Rounding puts the cosine of a text with itself a hair above 1.
+        rows["similarity"] = np.clip(encoder.similarity(texts, paraphrases).astype(np.float64), -1.0, 1.0)
+    if held_out is not None and encoder is not None:
+        rows["joint"] = rows["held_out_pass_rate"] * rows["similarity"]
+    figures = EvaluationFigures(rows=len(texts), **{name: float(values.mean()) for name, values in rows.items()})
+    return EvaluationResult(figures=figures, sources=tuple(texts), paraphrases=tuple(paraphrases), rows=rows)
+
+
+def baselines(
+    texts: Sequence[str],
+    words: Sequence[str],
+    screener: Screener,
+    held_out: Screener | None,
+    encoder: SimilarityEncoder | None,
+) -> dict[str, EvaluationFigures]:
+    """Figures of two rewriters that learn nothing: the source itself, and the source without the toxic words.
+
+    Args:
+        texts: the sources.
+        words: the lexicon to delete, lower case; empty leaves that baseline out.
+        screener: the training screener.
+        held_out: the measuring one.
+        encoder: of the similarity.
+    """
+    rewriters: dict[str, Rewrite] = {"duplicate": list}
+    if words:
+        rewriters["delete"] = lambda sources: [delete_words(source, words) for source in sources]
+    return {name: evaluate(rewrite, texts, screener, held_out, encoder).figures for name, rewrite in rewriters.items()}
+
+
+def delete_words(text: str, words: Sequence[str]) -> str:
+    """The text without the words of a lexicon, case and punctuation around a word ignored."""
+    lexicon = frozenset(words)
+    return " ".join(word for word in text.split() if word.strip(".,;:!?\"'()*-").casefold() not in lexicon)
+
+
+def intervals(before: EvaluationResult, after: EvaluationResult, *, seed: int = 0) -> dict[str, Interval]:
+    """Paired bootstrap of after - before: rows are drawn together, since both leaders rewrote the same sources.
+
+    Args:
+        before: one leader.
+        after: another, on the same sources.
+        seed: of the resampling.
+    """
+    assert before.sources == after.sources
+    generator = np.random.default_rng(seed)
+    size = len(before.sources)
+    draws = generator.integers(0, size, size=(_RESAMPLES, size))
+    return {name: _interval(after.rows[name] - before.rows[name], draws) for name in before.rows}
+
+
+def _interval(differences: NDArray[np.float64], draws: NDArray[np.int64]) -> Interval:
+    low, high = np.quantile(differences[draws].mean(axis=1), [0.025, 0.975])
+    return Interval(mean=float(differences.mean()), low=float(low), high=float(high))
+
+
+def _passed(screener: Screener, texts: Sequence[str]) -> NDArray[np.float64]:
+    return screener.verdicts(texts).passed.astype(np.float64)
