@@ -1,0 +1,156 @@
+"""The record of a job's attempts: when each began and ended, why, and whether it counts. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+
+from sro_api.exit_codes import FINAL_EXIT_CODES, ExitCode
+from sro_api.labels import (
+    REASON_ATTEMPT_DISRUPTED,
+    REASON_ATTEMPT_FAILED,
+    REASON_BAD_CONFIGURATION,
+    REASON_BAD_DATA,
+    REASON_DIVERGED,
+    REASON_SUSPENDED,
+    REASON_TRAINED,
+)
+from sro_api.status import AttemptStatus, PodExit
+from sro_api.v1alpha1 import SROJob
+from sro_operator.observed import AttemptJob, Observed, TrainerPod
+
+FINAL_REASONS = {
+    ExitCode.BAD_CONFIGURATION: REASON_BAD_CONFIGURATION,
+    ExitCode.BAD_DATA: REASON_BAD_DATA,
+    ExitCode.DIVERGED: REASON_DIVERGED,
+}
+"""What a final exit code means."""
+EXIT_LIMIT = 16
+ATTEMPT_LIMIT = 128
+MESSAGE_LIMIT = 1024
+_SIGTERM_DEATH = 128 + 15
+_ASKED_TO_STOP = frozenset({int(ExitCode.TERMINATED), _SIGTERM_DEATH})
+_JOB_EXIT = re.compile(r"failed with exit code (\d+)")
+_JOB_DISRUPTION = "has condition DisruptionTarget"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ending:
+    """Why an attempt ended."""
+
+    reason: str
+    message: str
+
+    @property
+    def is_final(self) -> bool:
+        """Whether no further attempt can do better."""
+        return self.reason in FINAL_REASONS.values()
+
+
+def recorded_attempts(job: SROJob, observed: Observed, now: datetime) -> tuple[AttemptStatus, ...]:
+    """The attempts so far, oldest first: those on record brought up to date, and those found in the cluster."""
+    known = {attempt.number: attempt for attempt in job.status.attempts}
+    for found in observed.jobs:
+        known.setdefault(found.attempt, _begun(found))
+    attempts: list[AttemptStatus] = []
+    for number in sorted(known):
+        attempts.append(_updated(known[number], attempts, job, observed, now))
+    return tuple(attempts[-ATTEMPT_LIMIT:])
+
+
+def restarts_used(attempts: Iterable[AttemptStatus]) -> int:
+    """How many of `maxRestarts` are gone."""
+    return sum(attempt.counted for attempt in attempts)
+
+
+def running_seconds(attempts: Iterable[AttemptStatus], now: datetime) -> float:
+    """Time spent in attempts, waiting for their pods included; between attempts and suspended, the clock stands still."""
+    return sum(((attempt.end_time or now) - attempt.start_time).total_seconds() for attempt in attempts)
+
+
+def failure_of(found: AttemptJob, pods: Iterable[TrainerPod]) -> Ending:
+    """Why a Job that failed, or is failing, did so: the gravest cause among its pods and in its own condition."""
+    exits = [pod for pod in pods if pod.exit is not None and pod.exit.exit_code != 0]
+    codes = {pod.exit.exit_code for pod in exits if pod.exit is not None} | _codes_in(found.failure_message)
+    for code in sorted(codes & {int(code) for code in FINAL_EXIT_CODES}):
+        blamed = [pod for pod in exits if pod.exit is not None and pod.exit.exit_code == code]
+        return Ending(reason=FINAL_REASONS[ExitCode(code)], message=_blame(blamed) or found.failure_message)
+    own = [pod for pod in exits if not pod.is_deleting and not _was_stopped(pod)]
+    disrupted = _JOB_DISRUPTION in found.failure_message or (not own and any(pod.is_disrupted for pod in exits))
+    stopped = bool(exits) and not own
+    if disrupted or stopped:
+        return Ending(reason=REASON_ATTEMPT_DISRUPTED, message=_blame(exits) or found.failure_message)
+    return Ending(reason=REASON_ATTEMPT_FAILED, message=_blame(own) or found.failure_message or found.failure_reason)
+
+
+def failed_exits(attempt: AttemptStatus, pods: Iterable[TrainerPod]) -> tuple[PodExit, ...]:
+    """The pods that failed, each once, by index: what is on record, and what is seen besides."""
+    exits = {entry.index: entry for entry in attempt.exits}
+    failed = [pod for pod in pods if pod.exit is not None and pod.exit.exit_code != 0]
+    # What the Job controller deletes after the first failure ends on its signal, and is no cause.
+    for pod in [pod for pod in failed if not pod.is_deleting] or failed:
+        if pod.exit is not None:
+            exits.setdefault(pod.index, pod.exit)
+    return tuple(exits[index] for index in sorted(exits))[:EXIT_LIMIT]
+
+
+def _begun(found: AttemptJob) -> AttemptStatus:
+    return AttemptStatus(
+        number=found.attempt, start_time=found.started or found.created, resumed_from_step=found.resumed_from_step
+    )
+
+
+def _updated(
+    attempt: AttemptStatus, before: list[AttemptStatus], job: SROJob, observed: Observed, now: datetime
+) -> AttemptStatus:
+    found, pods = observed.job(attempt.number), observed.pods_of(attempt.number)
+    if found is not None and found.finished != "Complete" and attempt.reason != REASON_SUSPENDED:
+        attempt = attempt.model_copy(update={"exits": failed_exits(attempt, pods)})
+    if attempt.end_time is not None:
+        return attempt
+    if found is None:
+        return attempt if any(pod.is_live for pod in pods) else _vanished(attempt, job, now)
+    attempt = attempt.model_copy(update={"start_time": found.started or found.created})
+    if found.finished == "Complete":
+        message = f"all {job.spec.compute.nodes} pods completed"
+        return _closed(attempt, Ending(reason=REASON_TRAINED, message=message), found.ended or now)
+    if not found.is_failing:
+        return attempt
+    ending = failure_of(found, pods)
+    left = restarts_used(before) < job.spec.run_policy.max_restarts
+    is_fatal = ending.is_final or (ending.reason == REASON_ATTEMPT_FAILED and not left)
+    if found.finished is None and not is_fatal:
+        # The Job controller still ends the other pods: a graver cause may show up.
+        return attempt
+    counted = ending.reason == REASON_ATTEMPT_FAILED and left
+    return _closed(attempt, ending, found.ended or now).model_copy(update={"counted": counted})
+
+
+def _vanished(attempt: AttemptStatus, job: SROJob, now: datetime) -> AttemptStatus:
+    if job.spec.run_policy.suspend:
+        return _closed(attempt, Ending(reason=REASON_SUSPENDED, message="stopped to suspend the job"), now)
+    return _closed(attempt, Ending(reason=REASON_ATTEMPT_DISRUPTED, message="its Job was deleted"), now)
+
+
+def _closed(attempt: AttemptStatus, ending: Ending, end: datetime) -> AttemptStatus:
+    update = {"end_time": end, "reason": ending.reason, "message": ending.message[:MESSAGE_LIMIT]}
+    return attempt.model_copy(update=update)
+
+
+def _was_stopped(pod: TrainerPod) -> bool:
+    return pod.exit is not None and (pod.is_disrupted or pod.exit.exit_code in _ASKED_TO_STOP)
+
+
+def _codes_in(message: str) -> set[int]:
+    return {int(code) for code in _JOB_EXIT.findall(message)}
+
+
+def _blame(pods: list[TrainerPod]) -> str:
+    if not pods or pods[0].exit is None:
+        return ""
+    entry = pods[0].exit
+    more = f" ({len(pods) - 1} more failed)" if len(pods) > 1 else ""
+    text = f": {entry.message}" if entry.message else ""
+    return f"pod {pods[0].name} exited with {entry.exit_code}, {entry.reason}{more}{text}"

@@ -1,0 +1,57 @@
+"""The Indexed Job of an attempt: one pod per node, no replacement of a single pod."""
+
+from __future__ import annotations
+
+from sro_api.base import Manifest
+from sro_api.exit_codes import FINAL_EXIT_CODES
+from sro_api.v1alpha1 import SROJob
+from sro_operator.builders.common import attempt_name, metadata_of
+from sro_operator.builders.pod import build_pod_template
+from sro_operator.observed import RESUMED_FROM_ANNOTATION, TRAINER_CONTAINER
+from sro_operator.settings import OperatorSettings
+
+QUEUE_LABELS = ("kueue.x-k8s.io/queue-name", "kueue.x-k8s.io/priority-class")
+QUEUE_ANNOTATIONS = ("kueue.x-k8s.io/job-min-parallelism",)
+"""A queue reads them on the Job; they are copied from the SROJob."""
+
+
+def build_job(job: SROJob, attempt: int, settings: OperatorSettings, *, resumed_from_step: int = 0) -> Manifest:
+    """The gang. A static rendezvous cannot take one rank back, so one failed pod ends the attempt (`backoffLimit` 0)."""
+    nodes = job.spec.compute.nodes
+    return {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": _metadata(job, attempt, resumed_from_step),
+        "spec": {
+            "completionMode": "Indexed",
+            "completions": nodes,
+            "parallelism": nodes,
+            "backoffLimit": 0,
+            "podReplacementPolicy": "Failed",
+            "podFailurePolicy": {"rules": _failure_rules()},
+            "template": build_pod_template(job, attempt, settings),
+        },
+    }
+
+
+def _metadata(job: SROJob, attempt: int, resumed_from_step: int) -> Manifest:
+    metadata = metadata_of(job, attempt_name(job, attempt), attempt)
+    metadata["labels"] |= _copied(job, "labels", QUEUE_LABELS)
+    copied = _copied(job, "annotations", QUEUE_ANNOTATIONS)
+    return {**metadata, "annotations": {**copied, RESUMED_FROM_ANNOTATION: str(resumed_from_step)}}
+
+
+def _copied(job: SROJob, field: str, keys: tuple[str, ...]) -> dict[str, str]:
+    given: dict[str, str] = job.metadata.get(field) or {}
+    return {key: given[key] for key in keys if key in given}
+
+
+def _failure_rules() -> list[Manifest]:
+    """They change nothing in what happens, for one failure ends the Job anyway, but make its condition name the cause."""
+    disrupted = {"action": "FailJob", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]}
+    codes = sorted(int(code) for code in FINAL_EXIT_CODES)
+    final = {
+        "action": "FailJob",
+        "onExitCodes": {"containerName": TRAINER_CONTAINER, "operator": "In", "values": codes},
+    }
+    return [disrupted, final]

@@ -1,0 +1,38 @@
+"""What should exist for an attempt. Pure: no cluster, no clock."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sro_api.base import Manifest
+from sro_api.v1alpha1 import SROJob
+from sro_operator.builders.config_map import build_config_map
+from sro_operator.builders.identity import build_identity
+from sro_operator.builders.job import build_job
+from sro_operator.builders.service import build_service
+from sro_operator.settings import OperatorSettings
+
+
+@dataclass(frozen=True, kw_only=True)
+class Children:
+    """The objects of one attempt."""
+
+    supports: tuple[Manifest, ...]
+    """Run configuration, Service, identity: they may be applied again at any time."""
+    job: Manifest
+    """The gang, made last and made once: its template cannot change, and a queue may have written to it since."""
+
+
+def desired_children(job: SROJob, settings: OperatorSettings, attempt: int, *, resumed_from_step: int = 0) -> Children:
+    """The children of one attempt.
+
+    Args:
+        job: as the API server serves it, with its uid.
+        settings: of the operator.
+        attempt: its number, from 1.
+        resumed_from_step: the last checkpoint that the attempt can go on from; 0 if none.
+    """
+    return Children(
+        supports=(build_config_map(job, attempt), build_service(job), *build_identity(job)),
+        job=build_job(job, attempt, settings, resumed_from_step=resumed_from_step),
+    )

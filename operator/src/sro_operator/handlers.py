@@ -1,0 +1,66 @@
+"""What kopf calls. Events only wake the engine's queue: nothing is decided here, and kopf writes nothing to any object."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import kopf
+
+from sro_api.base import Manifest
+from sro_api.labels import GROUP, JOB_NAME_LABEL, MANAGED_BY, MANAGED_BY_LABEL, PLURAL, VERSION
+from sro_operator.engine import Engine
+from sro_operator.settings import OperatorSettings
+
+_OURS = {MANAGED_BY_LABEL: MANAGED_BY, JOB_NAME_LABEL: kopf.PRESENT}
+_SELECTOR = f"{MANAGED_BY_LABEL}={MANAGED_BY},{JOB_NAME_LABEL}"
+
+
+async def operate(settings: OperatorSettings) -> None:
+    """Run kopf, and with it the engine, until SIGTERM."""
+    namespaces = settings.namespaces
+    await kopf.operator(standalone=True, clusterwide=not namespaces, namespaces=namespaces)
+
+
+@kopf.on.startup()
+async def start(settings: kopf.OperatorSettings, memo: kopf.Memo, **_: Any) -> None:
+    """Configure kopf as a mere source of events, and start the engine."""
+    settings.peering.standalone = True
+    settings.scanning.disabled = True
+    settings.posting.enabled = False
+    settings.networking.enforce_retry_after = True
+    settings.watching.label_selectors["batch", "v1", "jobs"] = _SELECTOR
+    settings.watching.label_selectors["", "v1", "pods"] = _SELECTOR
+    memo.engine = await Engine.start(OperatorSettings.from_environment(os.environ))
+
+
+@kopf.on.cleanup()
+async def stop(memo: kopf.Memo, **_: Any) -> None:
+    """Stop the engine."""
+    await memo.engine.stop()
+
+
+@kopf.on.login()
+def login(settings: kopf.OperatorSettings, **_: Any) -> kopf.ConnectionInfo | None:
+    """The same credentials as the engine's: `$KUBECONFIG`, else the pod's own account, else ~/.kube/config."""
+    if os.environ.get("KUBECONFIG"):
+        return kopf.login_with_kubeconfig(settings=settings)
+    return kopf.login_with_service_account(settings=settings) or kopf.login_with_kubeconfig(settings=settings)
+
+
+@kopf.on.event(GROUP, VERSION, PLURAL)
+async def on_sro_job(type: str | None, body: Manifest, memo: kopf.Memo, **_: Any) -> None:
+    """An SROJob was made, changed or deleted."""
+    memo.engine.on_sro_job(type, body)
+
+
+@kopf.on.event("batch", "v1", "jobs", labels=_OURS)
+async def on_job(body: Manifest, memo: kopf.Memo, **_: Any) -> None:
+    """The Job of an attempt changed."""
+    memo.engine.on_child(body)
+
+
+@kopf.on.event("", "v1", "pods", labels=_OURS)
+async def on_pod(type: str | None, body: Manifest, memo: kopf.Memo, **_: Any) -> None:
+    """A trainer pod changed."""
+    memo.engine.on_pod(type, body)

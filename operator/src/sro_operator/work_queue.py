@@ -1,0 +1,123 @@
+"""Keys that want a look: coalesced, each handled by one worker at a time, with a pause of its own after each failure."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from sro_operator.errors import ApiError
+from sro_operator.keys import Key
+
+logger = logging.getLogger(__name__)
+
+FAILURE_BASE_SECONDS = 0.5
+FAILURE_LIMIT_SECONDS = 60.0
+
+Handler = Callable[[Key], Awaitable[float | None]]
+"""Looks at one key; returns the seconds after which to look again though nothing happens."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """One look at one key."""
+
+    key: Key
+    seconds: float
+    error: BaseException | None
+
+
+class WorkQueue:
+    """A level-triggered queue: waking a key often means looking at it once, at what is the case by then."""
+
+    def __init__(self, handler: Handler, concurrency: int, on_outcome: Callable[[Outcome], None]) -> None:
+        """Build it idle; `run` starts the workers."""
+        self._handler = handler
+        self._concurrency = concurrency
+        self._on_outcome = on_outcome
+        self._ready: asyncio.Queue[Key] = asyncio.Queue()
+        self._waiting: set[Key] = set()
+        self._again: set[Key] = set()
+        self._timers: dict[Key, asyncio.TimerHandle] = {}
+        self._failures: dict[Key, int] = {}
+        self._begun: dict[Key, float] = {}
+
+    def __len__(self) -> int:
+        """Keys that wait for a worker."""
+        return len(self._waiting)
+
+    def wake(self, key: Key, *, after_seconds: float = 0.0) -> None:
+        """Have a key looked at; of several times asked for, the earliest counts."""
+        if after_seconds <= 0:
+            self._enqueue(key)
+            return
+        loop = asyncio.get_running_loop()
+        due, timer = loop.time() + after_seconds, self._timers.get(key)
+        if timer is not None and timer.when() <= due:
+            return
+        if timer is not None:
+            timer.cancel()
+        self._timers[key] = loop.call_at(due, self._enqueue, key)
+
+    def forget(self, key: Key) -> None:
+        """Drop what is kept about a key that is gone."""
+        self._failures.pop(key, None)
+        if timer := self._timers.pop(key, None):
+            timer.cancel()
+
+    def longest_seconds(self) -> float:
+        """How long the slowest look in progress has taken so far."""
+        now = asyncio.get_running_loop().time()
+        return max((now - begun for begun in self._begun.values()), default=0.0)
+
+    async def run(self) -> None:
+        """Work until cancelled."""
+        async with asyncio.TaskGroup() as workers:
+            for _ in range(self._concurrency):
+                workers.create_task(self._work())
+
+    def _enqueue(self, key: Key) -> None:
+        if timer := self._timers.pop(key, None):
+            timer.cancel()
+        if key in self._begun:
+            self._again.add(key)
+        elif key not in self._waiting:
+            self._waiting.add(key)
+            self._ready.put_nowait(key)
+
+    async def _work(self) -> None:
+        while True:
+            key = await self._ready.get()
+            self._waiting.discard(key)
+            await self._look(key)
+
+    async def _look(self, key: Key) -> None:
+        loop = asyncio.get_running_loop()
+        self._begun[key] = loop.time()
+        # A task of its own: whatever is raised stays with this key, and the worker lives on.
+        task = asyncio.ensure_future(self._handler(key))
+        try:
+            await asyncio.wait({task})
+        finally:
+            task.cancel()
+            begun = self._begun.pop(key)
+        error = task.exception()
+        self._on_outcome(Outcome(key=key, seconds=loop.time() - begun, error=error))
+        if error is not None:
+            self.wake(key, after_seconds=self._pause(key, error))
+        else:
+            self._failures.pop(key, None)
+            if (recheck := task.result()) is not None:
+                self.wake(key, after_seconds=recheck)
+        if key in self._again:
+            self._again.discard(key)
+            # A failed key keeps its pause, or a stream of events would turn it into a busy loop.
+            self.wake(key, after_seconds=self._pause(key, error) if error is not None else 0.0)
+
+    def _pause(self, key: Key, error: BaseException) -> float:
+        failures = self._failures.setdefault(key, 0)
+        self._failures[key] = failures + 1
+        asked = error.retry_after_seconds if isinstance(error, ApiError) else None
+        pause = min(FAILURE_BASE_SECONDS * 2.0**failures, FAILURE_LIMIT_SECONDS)
+        return max(pause, asked or 0.0)
