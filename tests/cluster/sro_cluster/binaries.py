@@ -1,19 +1,17 @@
 """The programs a cluster consists of: built once from pinned Go modules, verified by checksum before each use."""
 
-import fcntl
 import hashlib
 import json
 import logging
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from sro_cluster.commands import run
 from sro_cluster.locations import COMPONENTS, cache_root
+from sro_cluster.locks import locked
 from sro_cluster.toolchain import find_go
 
 logger = logging.getLogger(__name__)
@@ -76,7 +74,9 @@ def ensure_binaries() -> Path:
     """
     folder = binary_folder()
     folder.mkdir(parents=True, exist_ok=True)
-    with _locked(folder / ".lock"):
+    with locked(folder / ".lock"):
+        for interrupted in folder.glob(".build-*"):
+            shutil.rmtree(interrupted)
         for component in ALL:
             if not _is_intact(folder, component):
                 _build(folder, component)
@@ -95,8 +95,11 @@ def _build(folder: Path, component: Component) -> None:
     with tempfile.TemporaryDirectory(dir=folder, prefix=".build-") as scratch:
         output = Path(scratch) / component.name
         flags = f"-s -w {component.linker_flags}".strip()
-        command = [find_go(), "build", "-trimpath", "-ldflags", flags, "-o", output, component.package]
-        run(command, cwd=component.source, env={**os.environ, "CGO_ENABLED": "0", "GOWORK": "off"})
+        run(
+            [find_go(), "build", "-trimpath", "-ldflags", flags, "-o", output, component.package],
+            cwd=component.source,
+            env={**os.environ, "CGO_ENABLED": "0", "GOWORK": "off"},
+        )
         entry = {"source": _source_key(component), "sha256": _sha256(output)}
         output.replace(folder / component.name)
     for link in component.links:
@@ -133,17 +136,3 @@ def _write_manifest(folder: Path, manifest: dict[str, dict[str, str]]) -> None:
     temporary = folder / ".manifest.tmp"
     temporary.write_text(json.dumps(manifest, indent=1, sort_keys=True) + "\n")
     temporary.replace(folder / "manifest.json")
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Holds an exclusive lock: two test runs that start at once build once."""
-    with path.open("w") as handle:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-
-
-def clean_build_leftovers() -> None:
-    """Removes what an interrupted build left in the cache."""
-    for scratch in binary_folder().glob(".build-*"):
-        shutil.rmtree(scratch)

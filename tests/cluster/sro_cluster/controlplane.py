@@ -38,7 +38,7 @@ class _Ports:
 class ControlPlane:
     """The control plane as a context manager: ready on entry, gone on exit.
 
-    ``with ControlPlane(directory) as control_plane:`` gives ``control_plane.kubeconfig`` (the cluster's administrator). With
+    ``with ControlPlane(directory) as control_plane:`` gives ``control_plane.kubeconfig`` (of the administrator). With
     ``die_with_parent`` no process outlives the caller, however that one ends.
     """
 
@@ -89,7 +89,7 @@ class ControlPlane:
             ClusterError: a program could not be built, or ended, or was not ready in time.
         """
         self.binaries = ensure_binaries()
-        ports = _Ports(**dict(zip(_Ports.__annotations__, _free_ports(len(_Ports.__annotations__)), strict=True)))
+        ports = _Ports(**dict(zip(_Ports.__annotations__, free_ports(len(_Ports.__annotations__)), strict=True)))
         self.server = f"https://{self.bind_address}:{ports.api}"
         self._start_etcd(ports)
         self.authority.create()
@@ -223,7 +223,7 @@ def _as_flags(values: dict[str, object]) -> list[str]:
     return [f"--{name}={value}" for name, value in values.items()]
 
 
-def _free_ports(count: int) -> list[int]:
+def free_ports(count: int) -> list[int]:
     """Ports on loopback that are free now; held together while chosen, so that no two are the same."""
     sockets = [socket.create_server((_LOOPBACK, 0)) for _ in range(count)]
     ports = [int(each.getsockname()[1]) for each in sockets]

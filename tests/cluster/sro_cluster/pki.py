@@ -53,8 +53,17 @@ class Authority:
             lines.append("subjectAltName=" + ",".join(addresses))
         extensions.write_text("\n".join(lines) + "\n")
         run(["openssl", "req", *_NEW_KEY, "-keyout", pair.key, "-out", request, "-subj", subject])
-        signer = ["-CA", self.pair.certificate, "-CAkey", self.pair.key, "-CAcreateserial", "-days", _DAYS]
-        run(["openssl", "x509", "-req", "-in", request, *signer, "-out", pair.certificate, "-extfile", extensions])
+        signer: list[str | Path] = [
+            "-CA",
+            self.pair.certificate,
+            "-CAkey",
+            self.pair.key,
+            "-CAcreateserial",
+            "-days",
+            _DAYS,
+        ]
+        signed: list[str | Path] = ["-in", request, "-out", pair.certificate, "-extfile", extensions]
+        run(["openssl", "x509", "-req", *signed, *signer])
         return pair
 
     def _pair(self, name: str) -> Pair:

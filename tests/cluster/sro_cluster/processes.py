@@ -6,7 +6,7 @@ import select
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -48,7 +48,6 @@ class Processes:
         name: str,
         argv: Sequence[str | Path],
         *,
-        env: Mapping[str, str] | None = None,
         pass_fds: Sequence[int] = (),
     ) -> None:
         """Starts ``argv`` in a session of its own, its output appended to ``logs/NAME.log``."""
@@ -61,7 +60,6 @@ class Processes:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
-                env={**os.environ, **(env or {})},
                 start_new_session=True,
                 pass_fds=pass_fds,
             )
@@ -113,6 +111,9 @@ class Processes:
 
     def _last_lines(self, name: str) -> str:
         lines = self.log(name).read_text(errors="replace").strip().splitlines()
+        panics = [line for line in lines if line.startswith("panic:")]
+        if panics:
+            return panics[-1]  # what follows it is a stack, of which the last lines say nothing
         return " | ".join(lines[-_SHOWN_LINES:]) or "it wrote nothing"
 
 

@@ -1,9 +1,10 @@
-// Command coredns is CoreDNS with the three plugins that cluster names need, and no other.
+// Command coredns is CoreDNS with the plugins that cluster names need, and no other.
 package main
 
 import (
 	"github.com/coredns/coredns/core/dnsserver"
 	"github.com/coredns/coredns/coremain"
+	_ "github.com/coredns/coredns/plugin/bind"
 	_ "github.com/coredns/coredns/plugin/errors"
 	_ "github.com/coredns/coredns/plugin/kubernetes"
 	_ "github.com/coredns/coredns/plugin/ready"
@@ -11,6 +12,6 @@ import (
 
 func main() {
 	// The order of the plugin chain: each one wraps those after it.
-	dnsserver.Directives = []string{"ready", "errors", "kubernetes"}
+	dnsserver.Directives = []string{"bind", "ready", "errors", "kubernetes"}
 	coremain.Run()
 }
