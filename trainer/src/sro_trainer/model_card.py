@@ -11,9 +11,7 @@ from sro_api.run_config import RunConfig
 from sro_api.status import EvaluationFigures, EvaluationStatus
 from sro_api.training import DataSource
 from sro_api.v1alpha1 import SROJobSpec
-
-DEFAULT_PROMPTS = {"causal": "Toxic: {source}\nPolite:", "seq2seq": "paraphrase: {source}"}
-"""What a leader reads where the spec names no template."""
+from sro_trainer.tokens import DEFAULT_TEMPLATE, Task
 
 _FIGURES = {
     "rows": "rows",
@@ -34,7 +32,7 @@ def write_model_card(
     screener: str,
     held_out: str | None,
     counts: Mapping[str, int],
-    task: str = "causal",
+    task: Task = "causal",
     license_name: str = "unknown",
 ) -> None:
     """Write `README.md` into the model's folder. No text of any row is in it.
@@ -84,8 +82,8 @@ def _introduction(config: RunConfig) -> str:
     )
 
 
-def _usage(config: RunConfig, task: str) -> str:
-    prompt = config.spec.leader.prompt_template or DEFAULT_PROMPTS[task]
+def _usage(config: RunConfig, task: Task) -> str:
+    prompt = config.spec.leader.prompt_template or DEFAULT_TEMPLATE[task]
     auto_class = "AutoModelForCausalLM" if task == "causal" else "AutoModelForSeq2SeqLM"
     start = "inputs.input_ids.shape[1]" if task == "causal" else "0"
     code = f"""from transformers import AutoTokenizer, {auto_class}
