@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 import yaml
 from kubernetes import client, config
-from sro_cluster.client import Kubectl
-from sro_cluster.controlplane import ControlPlane
 
 from sro_api.admission import admit
+from sro_cluster.client import Kubectl
+from sro_cluster.controlplane import ControlPlane
 
 ROOT = Path(__file__).parents[2]
 MANIFESTS = ROOT / "tests" / "api" / "manifests"
