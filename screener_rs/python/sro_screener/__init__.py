@@ -1,0 +1,1 @@
+from sro_screener._native import Batch, Encoder, NbLogistic, verdicts
