@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+_UNKNOWN_FIELD = "field not declared in schema"
+"""Server-side apply answers 500 to a field that its type does not have."""
+
 
 class ApiError(Exception):
     """A request failed."""
@@ -32,9 +35,9 @@ class ApiError(Exception):
     @property
     def is_refusal(self) -> bool:
         """The API server understood the object and does not want it: by validation, quota, admission or rights."""
-        return self.status in (400, 403, 422)
+        return self.status == 403 or self.is_invalid
 
     @property
     def is_invalid(self) -> bool:
         """The object breaks a rule of its own type: the same object would be refused for ever."""
-        return self.status in (400, 422)
+        return self.status in (400, 422) or (self.status == 500 and _UNKNOWN_FIELD in self.message)

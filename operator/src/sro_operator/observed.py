@@ -141,8 +141,9 @@ def attempt_job(manifest: Manifest) -> AttemptJob:
     """Read a batch/v1 Job of ours."""
     metadata, status = manifest["metadata"], manifest.get("status", {})
     conditions = {entry["type"]: entry for entry in status.get("conditions", ()) if entry.get("status") == "True"}
-    failed = conditions.get("Failed") or conditions.get("FailureTarget") or {}
-    end = conditions.get("Complete") or conditions.get("Failed")
+    # FailureTarget comes first and stays: the attempt ended there, whatever time its other pods take to go.
+    failed = conditions.get("FailureTarget") or conditions.get("Failed") or {}
+    end = conditions.get("Complete") or failed
     return AttemptJob(
         name=metadata["name"],
         uid=metadata["uid"],

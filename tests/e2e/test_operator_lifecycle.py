@@ -1,0 +1,308 @@
+"""The operator against a real API server, controller manager and scheduler; pods end as the test says."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+from operator_stage import (
+    OperatorProcess,
+    Stage,
+    condition,
+    install,
+    true_conditions,
+    wait_until,
+)
+from sro_cluster.client import Kubectl, kubectl_of
+from sro_cluster.controlplane import ControlPlane
+
+pytestmark = pytest.mark.e2e
+
+_numbers = itertools.count(1)
+
+
+@pytest.fixture(scope="module")
+def plane() -> Iterator[ControlPlane]:
+    """A control plane of its own: the chart's objects are cluster-wide."""
+    with ControlPlane() as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def admin(plane: ControlPlane) -> Kubectl:
+    return kubectl_of(plane.binaries, plane.kubeconfig)
+
+
+@pytest.fixture(scope="module")
+def operator(plane: ControlPlane, admin: Kubectl) -> Iterator[OperatorProcess]:
+    kubeconfig = install(plane, admin)
+    with OperatorProcess(kubeconfig=kubeconfig, log=plane.directory / "operator.log") as process:
+        yield process
+        faults = [line for line in process.lines() if line["level"] == "ERROR"]
+        assert faults == []
+
+
+@pytest.fixture
+def stage(admin: Kubectl, operator: OperatorProcess) -> Stage:
+    namespace = f"stage-{next(_numbers)}"
+    admin("create", "namespace", namespace)
+    admin("label", "namespace", namespace, "pod-security.kubernetes.io/enforce=restricted")
+    return Stage(kubectl=admin, namespace=namespace)
+
+
+def test_a_new_job_gets_its_children_and_each_is_owned_by_it(stage: Stage) -> None:
+    stage.submit()
+    status = stage.wait_phase("Queued")
+    stage.pods(1)
+    expected = {
+        "configmap": {"demo-a1"},
+        "service": {"demo"},
+        "job": {"demo-a1"},
+        "serviceaccount": {"demo-trainer"},
+        "role": {"demo-trainer"},
+        "rolebinding": {"demo-trainer"},
+    }
+    assert {kind: stage.names(kind) for kind in expected} == expected
+    uid = stage.job()["metadata"]["uid"]
+    for kind, names in expected.items():
+        owners = stage.kubectl.get(kind, *names, "-n", stage.namespace)["metadata"]["ownerReferences"]
+        assert [(owner["uid"], owner["controller"]) for owner in owners] == [(uid, True)]
+    assert true_conditions(status) == {"Accepted": "SpecAccepted", "Queued": "PodsPending"}
+    assert condition(status, "Queued")["message"].startswith("0 of 2 pods of attempt 1 started")
+
+
+def test_the_operator_leaves_no_finalizer_and_no_annotation_on_a_job(stage: Stage) -> None:
+    stage.submit()
+    stage.wait_phase("Queued")
+    metadata = stage.job()["metadata"]
+    assert "finalizers" not in metadata
+    assert "annotations" not in metadata
+
+
+def test_a_job_whose_pods_start_and_complete_says_running_then_complete_with_what_was_measured(stage: Stage) -> None:
+    stage.submit()
+    first, second = stage.pods(1)
+    stage.run_pods(first)
+    wait_until(
+        lambda: "1 of 2 pods" in condition(stage.status(), "Queued")["message"], "one of two pods is not running yet"
+    )
+    stage.run_pods(second)
+    running = stage.wait_phase("Running")
+    assert true_conditions(running) == {"Accepted": "SpecAccepted", "Running": "PodsRunning"}
+    figures = {"rows": 8, "passRate": 0.75, "copyRate": 0.0, "emptyRate": 0.0}
+    note = {"reason": "TrainingComplete", "message": "", "evaluation": {"after": figures}, "output": {"model": "/m"}}
+    stage.end_pod(second, 0)
+    stage.end_pod(first, 0, json.dumps(note))
+    status = stage.wait_phase("Complete")
+    assert status["evaluation"] == {"after": figures}
+    assert status["output"] == {"uri": "pvc://results/demo", "model": "/m"}
+    assert status["completionTime"] >= status["startTime"]
+    assert status["attempts"][0]["reason"] == "TrainingComplete"
+    assert true_conditions(status) == {"Accepted": "SpecAccepted", "Complete": "TrainingComplete"}
+    expected = ["SpecAccepted", "PodsPending", "AttemptStarted", "PodsRunning", "TrainingComplete"]
+    wait_until(lambda: stage.events() == expected, "the events are said", lambda: str(stage.events()))
+
+
+def test_a_failed_pod_restarts_the_whole_gang_from_the_last_checkpoint(stage: Stage) -> None:
+    stage.submit()
+    first, second = stage.pods(1)
+    stage.run_pods(first, second)
+    stage.wait_phase("Running")
+    stage.report(step=40, checkpoint=30)
+    stage.end_pod(second, 137, "killed")
+    third, fourth = stage.pods(2)
+    stage.run_pods(third, fourth)
+    status = stage.wait_phase("Running", attempt=2)
+    ended, running = status["attempts"]
+    assert (ended["reason"], ended["counted"]) == ("AttemptFailed", True)
+    assert ended["exits"] == [{"index": 1, "exitCode": 137, "reason": "Error", "message": "killed"}]
+    assert (running["number"], running["resumedFromStep"]) == (2, 30)
+    assert status["restarts"] == 1
+    assert status["progress"]["step"] == 40
+    wait_until(lambda: "AttemptFailed" in stage.events(), "the failure is an event")
+
+
+def test_a_final_exit_code_fails_the_job_at_once(stage: Stage) -> None:
+    stage.submit()
+    first, second = stage.pods(1)
+    stage.run_pods(first, second)
+    note = json.dumps({"reason": "BadData", "message": "data.toxic: column 'text' is not in the file"})
+    stage.end_pod(first, 65, note)
+    status = stage.wait_phase("Failed")
+    failed = condition(status, "Failed")
+    assert failed["reason"] == "BadData"
+    assert "column 'text' is not in the file" in failed["message"]
+    assert (status["attempt"], status["restarts"]) == (1, 0)
+
+
+def test_a_job_fails_for_good_when_its_restarts_are_used_up(stage: Stage) -> None:
+    stage.submit(runPolicy={"maxRestarts": 1})
+    stage.end_pod(stage.pods(1)[0], 1, "first")
+    stage.end_pod(stage.pods(2)[0], 1, "second")
+    status = stage.wait_phase("Failed")
+    assert condition(status, "Failed")["reason"] == "MaxRestartsExceeded"
+    assert [attempt["counted"] for attempt in status["attempts"]] == [True, False]
+    assert status["restarts"] == 1
+    stage.kubectl("delete", "jobs", "--all", "-n", stage.namespace, "--wait=true")
+    stage.patch(maxRestarts=5)
+    wait_until(lambda: stage.status()["observedGeneration"] == 2, "the operator looked at the finished job again")
+    assert stage.status()["phase"] == "Failed"
+    assert stage.names("job") == set()
+
+
+def test_an_eviction_starts_a_new_attempt_without_using_up_a_restart(stage: Stage) -> None:
+    stage.submit(runPolicy={"maxRestarts": 0})
+    first, second = stage.pods(1)
+    stage.run_pods(first, second)
+    stage.wait_phase("Running")
+    stage.end_pod(first, 76, disrupted=True)
+    stage.pods(2)
+    status = stage.wait_phase("Queued", attempt=2)
+    assert (status["attempts"][0]["reason"], status["restarts"]) == ("AttemptDisrupted", 0)
+
+
+def test_a_suspended_job_has_no_pods_and_goes_on_as_a_new_attempt(stage: Stage) -> None:
+    stage.submit()
+    stage.run_pods(*stage.pods(1))
+    stage.wait_phase("Running")
+    stage.report(step=40, checkpoint=40)
+    stage.patch(suspend=True)
+    status = stage.wait_phase("Suspended")
+    wait_until(lambda: stage.status()["attempts"][0].get("reason") == "SuspendedByUser", "the attempt is closed")
+    stage.pods(1, count=0)
+    assert true_conditions(status) == {"Accepted": "SpecAccepted", "Suspended": "SuspendedByUser"}
+    stage.patch(suspend=False)
+    stage.run_pods(*stage.pods(2))
+    status = stage.wait_phase("Running", attempt=2)
+    assert status["attempts"][1]["resumedFromStep"] == 40
+    assert (status["restarts"], condition(status, "Suspended")["reason"]) == (0, "ResumedByUser")
+
+
+def test_a_job_made_suspended_makes_nothing(stage: Stage) -> None:
+    stage.submit(runPolicy={"suspend": True})
+    status = stage.wait_phase("Suspended")
+    assert "startTime" not in status
+    assert stage.names("job") == set()
+
+
+def test_a_job_that_outruns_its_deadline_fails_and_its_pods_go(stage: Stage) -> None:
+    stage.submit(runPolicy={"activeDeadlineSeconds": 3})
+    stage.run_pods(*stage.pods(1))
+    status = stage.wait_phase("Failed")
+    assert condition(status, "Failed")["reason"] == "DeadlineExceeded"
+    assert status["attempts"][0]["reason"] == "DeadlineExceeded"
+    stage.pods(1, count=0)
+
+
+def test_a_finished_job_is_deleted_after_its_time_to_live_with_all_that_it_made(stage: Stage) -> None:
+    stage.submit(runPolicy={"ttlSecondsAfterFinished": 1})
+    for pod in stage.pods(1):
+        stage.end_pod(pod, 0)
+    wait_until(lambda: stage.kubectl.get("srojobs", "-n", stage.namespace)["items"] == [], "the job is gone")
+    assert_nothing_left(stage)
+    assert stage.events()[-1] == "TTLExpired"
+
+
+def test_deleting_a_running_job_leaves_nothing(stage: Stage) -> None:
+    stage.submit()
+    stage.run_pods(*stage.pods(1))
+    stage.wait_phase("Running")
+    stage.kubectl("delete", "srojob", "demo", "-n", stage.namespace, "--wait=true")
+    assert_nothing_left(stage)
+
+
+def assert_nothing_left(stage: Stage) -> None:
+    kinds = "jobs,pods,configmaps,services,serviceaccounts,roles,rolebindings"
+    selector = ("-l", "sro.dev/job-name=demo")
+    wait_until(
+        lambda: stage.kubectl.get(kinds, "-n", stage.namespace, *selector)["items"] == [],
+        "the garbage collector is done",
+    )
+
+
+def test_a_child_that_was_deleted_or_changed_is_put_back(stage: Stage) -> None:
+    stage.submit()
+    stage.wait_phase("Queued")
+    stage.kubectl("delete", "service", "demo", "-n", stage.namespace)
+    broken = json.dumps({"data": {"run.json": "{}"}})
+    stage.kubectl("patch", "configmap", "demo-a1", "-n", stage.namespace, "--type=merge", "-p", broken)
+    wait_until(lambda: stage.names("service") == {"demo"}, "the Service is back")
+    wait_until(
+        lambda: json.loads(stage.kubectl.get("configmap", "demo-a1", "-n", stage.namespace)["data"]["run.json"]) != {},
+        "the run configuration is back",
+    )
+
+
+def test_an_attempt_whose_job_is_deleted_is_followed_by_another(stage: Stage) -> None:
+    stage.submit()
+    stage.pods(1)
+    stage.wait_phase("Queued")
+    stage.kubectl("delete", "job", "demo-a1", "-n", stage.namespace)
+    stage.pods(2)
+    status = stage.wait_phase("Queued", attempt=2)
+    assert (status["attempts"][0]["reason"], status["restarts"]) == ("AttemptDisrupted", 0)
+
+
+def test_a_pod_template_that_the_api_server_refuses_fails_the_job_in_its_words(stage: Stage) -> None:
+    term = {"matchExpressions": [{"key": "zone", "operator": "Sometimes"}]}
+    affinity = {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [term]}}}
+    stage.submit(compute={"nodes": 2, "affinity": affinity})
+    failed = condition(stage.wait_phase("Failed"), "Failed")
+    assert failed["reason"] == "BadConfiguration"
+    assert "not a valid selector operator" in failed["message"]
+
+
+def test_a_field_that_no_pod_has_fails_the_job_in_the_api_servers_words(stage: Stage) -> None:
+    stage.submit(compute={"nodes": 2, "affinity": {"nodeAffinty": {}}})
+    failed = condition(stage.wait_phase("Failed"), "Failed")
+    assert failed["reason"] == "BadConfiguration"
+    assert "nodeAffinty" in failed["message"]
+
+
+def test_an_operator_that_crashed_goes_on_where_it_stood(stage: Stage, operator: OperatorProcess) -> None:
+    stage.submit()
+    first, second = stage.pods(1)
+    stage.run_pods(first, second)
+    stage.wait_phase("Running")
+    operator.kill()
+    stage.end_pod(first, 1, "died while nobody looked")
+    stage.submit("late")
+    operator.start()
+    stage.run_pods(*stage.pods(2))
+    status = stage.wait_phase("Running", attempt=2)
+    assert [attempt["number"] for attempt in status["attempts"]] == [1, 2]
+    assert status["attempts"][0]["exits"][0]["message"] == "died while nobody looked"
+    stage.wait_phase("Queued", "late")
+
+
+def test_a_status_that_was_thrown_away_is_rebuilt(stage: Stage) -> None:
+    stage.submit(runPolicy={"maxRestarts": 1})
+    stage.end_pod(stage.pods(1)[0], 1, "first")
+    stage.end_pod(stage.pods(2)[0], 1, "second")
+    before = stage.wait_phase("Failed")
+    patch = json.dumps([{"op": "remove", "path": "/status"}])
+    flags = ("-n", stage.namespace, "--subresource=status", "--type=json", "-p", patch)
+    stage.kubectl("patch", "srojob", "demo", *flags)
+    after = stage.wait_phase("Failed")
+    assert after["attempts"] == before["attempts"]
+    assert (after["restarts"], true_conditions(after)) == (1, true_conditions(before))
+
+
+def test_the_pages_tell_health_readiness_and_figures(stage: Stage, operator: OperatorProcess) -> None:
+    stage.submit()
+    stage.wait_phase("Queued")
+    assert operator.page("/healthz") == (200, "ok\n")
+    assert operator.page("/readyz") == (200, "ok\n")
+    status, text = operator.page("/metrics")
+    figures = dict(line.rsplit(" ", 1) for line in text.splitlines() if not line.startswith("#"))
+    assert status == 200
+    assert float(figures['sro_jobs{phase="Queued"}']) >= 1
+    assert float(figures['sro_api_requests_total{code="201",resource="jobs",verb="PATCH"}']) >= 1
+    assert float(figures['sro_reconciles_total{result="ok"}']) >= 1
