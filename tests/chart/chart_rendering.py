@@ -147,4 +147,4 @@ def operator_container(objects: Iterable[Manifest]) -> Manifest:
 
 def environment(objects: Iterable[Manifest]) -> dict[str, str]:
     """The operator's environment variables."""
-    return {variable["name"]: variable["value"] for variable in operator_container(objects)["env"]}
+    return {variable["name"]: variable.get("value", "") for variable in operator_container(objects)["env"]}
