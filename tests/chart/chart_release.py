@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
+
 from chart_rendering import CHART, Manifest, Values
 from sro_cluster.client import Kubectl
 from sro_cluster.commands import run

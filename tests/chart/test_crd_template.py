@@ -7,6 +7,7 @@ from types import ModuleType
 
 import pytest
 import yaml
+
 from chart_rendering import REPOSITORY, Helm, Manifest, of_kind, only
 
 Render = Callable[..., list[Manifest]]

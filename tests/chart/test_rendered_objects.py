@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 
 import kubernetes_validate
 import pytest
+
 from chart_rendering import (
     CHART,
     EVERYTHING,

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 
 import pytest
+
 from chart_rendering import (
     EVERYTHING,
     FULL_NAME,
@@ -14,7 +15,6 @@ from chart_rendering import (
     only,
     operator_container,
 )
-
 from sro_api.status import SROJobStatus
 
 Render = Callable[..., list[Manifest]]

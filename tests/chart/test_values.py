@@ -2,17 +2,18 @@
 
 import json
 import re
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 
 import jsonschema
 import pytest
-from chart_rendering import CHART, EVERYTHING, VALUE_SETS, Manifest, RenderError, Values, environment
 
+from chart_rendering import CHART, EVERYTHING, REPOSITORY, VALUE_SETS, Manifest, RenderError, Values, environment
 from sro_operator.settings import PREFIX, OperatorSettings
 
 Render = Callable[..., list[Manifest]]
 
-_VALUES_YAML = (CHART / "values.yaml").read_text(encoding="utf-8")
 _NOT_OFFERED = {"SRO_HTTP_HOST"}
 """Settings that the chart leaves to extraEnv: the pod listens on all its addresses."""
 
@@ -135,22 +136,15 @@ def test_every_table_of_the_schema_is_closed_or_holds_plain_kubernetes(schema: M
     assert [path for path, table in tables(schema, "values") if table.get("additionalProperties") is not False] == []
 
 
-def test_every_value_has_a_comment() -> None:
-    lines = _VALUES_YAML.splitlines()
-    leaves = [number for number, line in enumerate(lines) if re.match(r" *[a-zA-Z]+: *\S", line)]
-    inside = ("cpu:", "memory:")
-    bare = [
-        lines[n]
-        for n in leaves
-        if not lines[n - 1].lstrip().startswith("#") and not lines[n].lstrip().startswith(inside)
-    ]
-    assert bare == []
-
-
-def test_every_value_has_a_line_in_the_readme(schema: Manifest) -> None:
+def test_every_value_has_a_comment_and_a_line_in_the_readme(schema: Manifest) -> None:
     readme = (CHART / "README.md").read_text(encoding="utf-8")
-    documented = set(re.findall(r"^\| `([^`]+)` \|", readme, flags=re.MULTILINE))
+    documented = set(re.findall(r"^\| `([^`]+)` \| `", readme, flags=re.MULTILINE))
     assert documented == {path for path in _schema_paths(schema, schema) if path != "global"}
+
+
+def test_the_table_in_the_readme_is_up_to_date() -> None:
+    program = REPOSITORY / "charts" / "values_table.py"
+    assert subprocess.run([sys.executable, program, "--check"], check=False).returncode == 0
 
 
 def test_the_operator_is_told_every_setting_that_it_reads_and_no_other(render: Render) -> None:
