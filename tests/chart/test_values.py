@@ -4,10 +4,12 @@ import json
 import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Callable, Iterator
 
 import jsonschema
 import pytest
+import yaml
 
 from chart_rendering import CHART, EVERYTHING, REPOSITORY, VALUE_SETS, Manifest, RenderError, Values, environment
 from sro_operator.settings import PREFIX, OperatorSettings
@@ -169,3 +171,11 @@ def test_the_defaults_are_those_of_the_operator_but_for_the_image(render: Render
 def test_the_operator_serves_the_namespaces_that_it_has_roles_in(render: Render) -> None:
     two = VALUE_SETS["two namespaces"]
     assert OperatorSettings.from_environment(environment(render(two))).namespaces == ("team-a", "team-b")
+
+
+def test_the_chart_has_the_version_of_the_operator_that_it_installs() -> None:
+    chart = yaml.safe_load((CHART / "Chart.yaml").read_text(encoding="utf-8"))
+    operator = tomllib.loads((REPOSITORY / "operator" / "pyproject.toml").read_text(encoding="utf-8"))
+    assert {chart["version"], chart["appVersion"]} == {operator["project"]["version"]}
+    images = yaml.safe_load(chart["annotations"]["artifacthub.io/images"])
+    assert {image["image"].partition(":")[2] for image in images} == {chart["appVersion"]}

@@ -16,11 +16,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "cluster"))
 
 from chart_release import Releases, sro_job
 from chart_rendering import CHART, Manifest, environment
+from sro_api.v1alpha1 import SROJob
 from sro_cluster.client import Kubectl, kubectl_of
 from sro_cluster.controlplane import ControlPlane
 from sro_cluster.errors import ClusterError
-
-from sro_api.v1alpha1 import SROJob
 from sro_operator.desired import desired_children
 from sro_operator.settings import OperatorSettings
 
@@ -140,7 +139,16 @@ def test_an_upgrade_changes_the_operator_and_no_job(releases: Releases, kubectl:
     assert job_is_untouched(kubectl, "upgraded", uid)
 
 
-def test_an_upgrade_brings_a_newer_definition(releases: Releases, kubectl: Kubectl, tmp_path: Path) -> None:
+def test_an_upgrade_can_keep_the_values_that_were_given_before(releases: Releases, kubectl: Kubectl) -> None:
+    releases.install(NAME, NAMESPACE, {"operator": {"logLevel": "ERROR"}})
+    releases.upgrade(NAME, NAMESPACE, {"operator": {"concurrency": 3}}, flags=("--reset-then-reuse-values",))
+    told = environment([kubectl.get("deployment", NAME, "-n", NAMESPACE)])
+    assert (told["SRO_LOG_LEVEL"], told["SRO_CONCURRENCY"]) == ("ERROR", "3")
+
+
+def test_an_upgrade_brings_a_newer_definition_and_a_rollback_takes_it_back(
+    releases: Releases, kubectl: Kubectl, tmp_path: Path
+) -> None:
     releases.install(NAME, NAMESPACE)
     uid = start_job(kubectl, "newer-definition")
     newer = Path(shutil.copytree(CHART, tmp_path / "chart"))
@@ -150,6 +158,8 @@ def test_an_upgrade_brings_a_newer_definition(releases: Releases, kubectl: Kubec
     )
     releases.upgrade(NAME, NAMESPACE, chart=newer)
     assert kubectl.get(CRD)["spec"]["names"]["categories"] == ["all", "training", "safety"]
+    releases("rollback", NAME, "-n", NAMESPACE)
+    assert kubectl.get(CRD)["spec"]["names"]["categories"] == ["all", "training"]
     assert job_is_untouched(kubectl, "newer-definition", uid)
 
 
