@@ -4,19 +4,23 @@ and a kubelet played by hand, which says of a pod what a real one would."""
 from __future__ import annotations
 
 import base64
+import itertools
 import json
 import os
+import ssl
 import subprocess
 import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sro_cluster.client import Kubectl
+import pytest
+
+from sro_cluster.client import Kubectl, kubectl_of
 from sro_cluster.controlplane import ControlPlane, free_ports
 
 Manifest = dict[str, Any]
@@ -25,7 +29,39 @@ ROOT = Path(__file__).resolve().parents[2]
 SYSTEM = "sro-system"
 ACCOUNT = "sro-operator"
 WAIT_SECONDS = 60.0
+_numbers = itertools.count(1)
 QUICK = {"SRO_RESTART_BASE_SECONDS": "1", "SRO_RESYNC_SECONDS": "2"}
+
+
+@pytest.fixture(scope="session")
+def plane() -> Iterator[ControlPlane]:
+    """A control plane of the operator's tests alone: what the chart installs is cluster-wide."""
+    with ControlPlane() as started:
+        yield started
+
+
+@pytest.fixture(scope="session")
+def admin(plane: ControlPlane) -> Kubectl:
+    """Its administrator."""
+    return kubectl_of(plane.binaries, plane.kubeconfig)
+
+
+@pytest.fixture(scope="session")
+def operator(plane: ControlPlane, admin: Kubectl) -> Iterator[OperatorProcess]:
+    """The operator, which must end its life without having logged a fault of its own."""
+    with OperatorProcess(kubeconfig=install(plane, admin), log=plane.directory / "operator.log") as process:
+        yield process
+        faults = [line for line in process.lines() if line["level"] == "ERROR"]
+        assert faults == [], faults
+
+
+@pytest.fixture
+def stage(admin: Kubectl, operator: OperatorProcess) -> Stage:
+    """A fresh namespace that enforces the restricted Pod Security Standard."""
+    namespace = f"stage-{next(_numbers)}"
+    admin("create", "namespace", namespace)
+    admin("label", "namespace", namespace, "pod-security.kubernetes.io/enforce=restricted")
+    return Stage(kubectl=admin, namespace=namespace)
 
 
 def install(control_plane: ControlPlane, kubectl: Kubectl) -> Path:
@@ -40,7 +76,7 @@ def install(control_plane: ControlPlane, kubectl: Kubectl) -> Path:
 
 
 def kubeconfig_of(control_plane: ControlPlane, kubectl: Kubectl, namespace: str, account: str) -> Path:
-    """A kubeconfig with a fresh token of a service account, as a pod of it would hold."""
+    """A kubeconfig with a fresh token of a service account."""
     token = kubectl("create", "token", account, "-n", namespace, "--duration=3h").strip()
     authority = base64.b64encode(control_plane.authority.pair.certificate.read_bytes()).decode()
     document = {
@@ -57,6 +93,28 @@ def kubeconfig_of(control_plane: ControlPlane, kubectl: Kubectl, namespace: str,
     path.touch(mode=0o600)
     path.write_text(json.dumps(document))
     return path
+
+
+@dataclass(frozen=True, kw_only=True)
+class Caller:
+    """Somebody with a token, who speaks HTTP to the API server."""
+
+    plane: ControlPlane
+    token: str
+
+    def __call__(
+        self, method: str, path: str, body: Manifest | None = None, kind: str = "merge-patch+json"
+    ) -> tuple[int, str]:
+        """Make one request; its HTTP status, and the API server's message if it refused."""
+        data = None if body is None else json.dumps(body).encode()
+        headers = {"Authorization": f"Bearer {self.token}", "Content-Type": f"application/{kind}"}
+        request = urllib.request.Request(f"{self.plane.server}{path}", data=data, headers=headers, method=method)
+        trust = ssl.create_default_context(cafile=str(self.plane.authority.pair.certificate))
+        try:
+            with urllib.request.urlopen(request, context=trust, timeout=10) as answer:
+                return int(answer.status), ""
+        except urllib.error.HTTPError as error:
+            return error.code, str(json.loads(error.read())["message"])
 
 
 @dataclass(kw_only=True)

@@ -2,59 +2,26 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
+pytest.register_assert_rewrite("operator_stage")
 
 from operator_stage import (
     OperatorProcess,
     Stage,
     condition,
-    install,
     true_conditions,
     wait_until,
 )
-from sro_cluster.client import Kubectl, kubectl_of
-from sro_cluster.controlplane import ControlPlane
 
 pytestmark = pytest.mark.e2e
 
-_numbers = itertools.count(1)
-
-
-@pytest.fixture(scope="module")
-def plane() -> Iterator[ControlPlane]:
-    """A control plane of its own: the chart's objects are cluster-wide."""
-    with ControlPlane() as started:
-        yield started
-
-
-@pytest.fixture(scope="module")
-def admin(plane: ControlPlane) -> Kubectl:
-    return kubectl_of(plane.binaries, plane.kubeconfig)
-
-
-@pytest.fixture(scope="module")
-def operator(plane: ControlPlane, admin: Kubectl) -> Iterator[OperatorProcess]:
-    kubeconfig = install(plane, admin)
-    with OperatorProcess(kubeconfig=kubeconfig, log=plane.directory / "operator.log") as process:
-        yield process
-        faults = [line for line in process.lines() if line["level"] == "ERROR"]
-        assert faults == []
-
-
-@pytest.fixture
-def stage(admin: Kubectl, operator: OperatorProcess) -> Stage:
-    namespace = f"stage-{next(_numbers)}"
-    admin("create", "namespace", namespace)
-    admin("label", "namespace", namespace, "pod-security.kubernetes.io/enforce=restricted")
-    return Stage(kubectl=admin, namespace=namespace)
+pytest_plugins = ["operator_stage"]
 
 
 def test_a_new_job_gets_its_children_and_each_is_owned_by_it(stage: Stage) -> None:
