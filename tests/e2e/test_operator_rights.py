@@ -9,6 +9,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TextIO
@@ -19,17 +20,40 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "chart"))
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "cluster"))
 
 from chart_release import Releases, sro_job
-from chart_rendering import Manifest, environment
+from chart_rendering import Manifest, Values, environment
 from sro_cluster.client import Kubectl, kubectl_of
 from sro_cluster.controlplane import ControlPlane
 from sro_cluster.errors import ClusterError
 
 pytestmark = pytest.mark.e2e
 
-RELEASE = NAMESPACE = "sro-operator"
-TEAM = "rights"
+RELEASE = "sro-operator"
 Right = tuple[str, str]
 """A resource, with its group and subresource, and a verb."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Life:
+    """One release of the chart, and what its operator asked of the API server through one job's life."""
+
+    values: Values
+    namespace: str
+    """Of the operator."""
+    team: str
+    """Of the job."""
+    role: str
+    """Kind of the operator's role."""
+    requests: tuple[Manifest, ...] = ()
+    """Entries of the audit log."""
+    rules: tuple[Manifest, ...] = ()
+
+
+LIVES = (
+    Life(values={}, namespace="sro-cluster", team="any-team", role="clusterrole"),
+    Life(
+        values={"scope": "namespaced", "watchNamespaces": ["team-a"]}, namespace="sro-team", team="team-a", role="role"
+    ),
+)
 
 
 @pytest.fixture(scope="module")
@@ -45,31 +69,42 @@ def kubectl(control_plane: ControlPlane) -> Kubectl:
     return kubectl_of(control_plane.binaries, control_plane.kubeconfig)
 
 
-@pytest.fixture(scope="module")
-def lived(control_plane: ControlPlane, kubectl: Kubectl, tmp_path_factory: pytest.TempPathFactory) -> None:
-    """The chart is installed, and the operator has seen one job from its creation to its deletion."""
-    Releases(program=control_plane.binaries / "helm", kubeconfig=control_plane.kubeconfig).install(RELEASE, NAMESPACE)
+@pytest.fixture(scope="module", params=LIVES, ids=["cluster scope", "namespaced scope"])
+def life(
+    request: pytest.FixtureRequest,
+    control_plane: ControlPlane,
+    kubectl: Kubectl,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Life:
+    """The operator has seen one job from its creation to its deletion."""
+    planned: Life = request.param
+    kubectl("create", "namespace", planned.team)
+    releases = Releases(program=control_plane.binaries / "helm", kubeconfig=control_plane.kubeconfig)
+    releases.install(RELEASE, planned.namespace, planned.values, flags=("--take-ownership",))
     kubectl("wait", "--for=condition=Established", "customresourcedefinition/srojobs.sro.dev", "--timeout=30s")
     folder = tmp_path_factory.mktemp("operator")
     with (folder / "log").open("w+") as log:
-        operator = start_operator(control_plane, kubectl, folder / "kubeconfig", log)
+        operator = start_operator(control_plane, kubectl, planned.namespace, folder / "kubeconfig", log)
         try:
-            live_a_life(kubectl)
+            live_a_life(kubectl, planned.team)
         except ClusterError as error:
             log.seek(0)
             pytest.fail(f"{error}; the operator said:\n{log.read()[-4000:]}")
         finally:
             operator.terminate()
             operator.wait(timeout=30)
+    found = kubectl.get(planned.role, RELEASE, "-n", planned.team)
+    releases.uninstall(RELEASE, planned.namespace)
+    return replace(planned, requests=tuple(requests_of(control_plane, planned.namespace)), rules=tuple(found["rules"]))
 
 
 def start_operator(
-    control_plane: ControlPlane, kubectl: Kubectl, kubeconfig: Path, log: TextIO
+    control_plane: ControlPlane, kubectl: Kubectl, namespace: str, kubeconfig: Path, log: TextIO
 ) -> subprocess.Popen[str]:
     """The operator as the chart configures it, but quicker and outside a pod."""
-    token = kubectl("create", "token", RELEASE, "-n", NAMESPACE).strip()
+    token = kubectl("create", "token", RELEASE, "-n", namespace).strip()
     kubeconfig.write_text(json.dumps(_kubeconfig(control_plane, token)), encoding="utf-8")
-    told = environment([kubectl.get("deployment", RELEASE, "-n", NAMESPACE)])
+    told = environment([kubectl.get("deployment", RELEASE, "-n", namespace)])
     quicker = {"SRO_RESTART_BASE_SECONDS": "0.1", "SRO_RESYNC_SECONDS": "2", "SRO_KEPT_ATTEMPTS": "0"}
     loopback = {"SRO_HTTP_HOST": "127.0.0.1", "SRO_HTTP_PORT": "0", "KUBECONFIG": str(kubeconfig)}
     command = [sys.executable, "-m", "sro_operator"]
@@ -89,21 +124,20 @@ def _kubeconfig(control_plane: ControlPlane, token: str) -> Manifest:
     }
 
 
-def live_a_life(kubectl: Kubectl) -> None:
+def live_a_life(kubectl: Kubectl, namespace: str) -> None:
     """A job that fails twice, completes, and is deleted when its time to live is over. The test plays the kubelet."""
-    job = sro_job(TEAM)
+    job = sro_job(namespace)
     job["spec"]["runPolicy"] = {"maxRestarts": 2, "ttlSecondsAfterFinished": 0}
-    kubectl("create", "namespace", TEAM)
     kubectl("create", "-f", "-", stdin=json.dumps(job))
     for attempt, exit_code in ((1, 1), (2, 1), (3, 0)):
         label = f"sro.dev/job-name=tiny,sro.dev/attempt={attempt}"
-        kubectl("wait", "--for=create", "pod", "-l", label, "-n", TEAM, "--timeout=90s")
-        (pod,) = kubectl.get("pods", "-l", label, "-n", TEAM)["items"]
-        end_pod(kubectl, pod["metadata"]["name"], exit_code)
-    kubectl("wait", "--for=delete", "srojob/tiny", "-n", TEAM, "--timeout=90s")
+        kubectl("wait", "--for=create", "pod", "-l", label, "-n", namespace, "--timeout=90s")
+        (pod,) = kubectl.get("pods", "-l", label, "-n", namespace)["items"]
+        end_pod(kubectl, pod, exit_code)
+    kubectl("wait", "--for=delete", "srojob/tiny", "-n", namespace, "--timeout=90s")
 
 
-def end_pod(kubectl: Kubectl, name: str, exit_code: int) -> None:
+def end_pod(kubectl: Kubectl, pod: Manifest, exit_code: int) -> None:
     """Report what a kubelet reports when the trainer's container has ended."""
     now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     terminated = {
@@ -122,12 +156,13 @@ def end_pod(kubectl: Kubectl, name: str, exit_code: int) -> None:
     }
     status = {"phase": "Failed" if exit_code else "Succeeded", "containerStatuses": [container]}
     change = json.dumps({"status": status})
-    kubectl("patch", "pod", name, "-n", TEAM, "--subresource=status", "--type=merge", "-p", change)
+    name, namespace = pod["metadata"]["name"], pod["metadata"]["namespace"]
+    kubectl("patch", "pod", name, "-n", namespace, "--subresource=status", "--type=merge", "-p", change)
 
 
-def requests_of_the_operator(control_plane: ControlPlane) -> Iterator[Manifest]:
+def requests_of(control_plane: ControlPlane, namespace: str) -> Iterator[Manifest]:
     """What the operator's account asked of the API server, with the answer."""
-    account = f"system:serviceaccount:{NAMESPACE}:{RELEASE}"
+    account = f"system:serviceaccount:{namespace}:{RELEASE}"
     for line in control_plane.audit_log.read_text(encoding="utf-8").splitlines():
         entry = json.loads(line)
         if entry["user"]["username"] == account and "objectRef" in entry and "responseStatus" in entry:
@@ -141,35 +176,31 @@ def right_of(entry: Manifest) -> Right:
     return f"{target.get('apiGroup', '')}:{resource}", entry["verb"]
 
 
-@pytest.mark.usefixtures("lived")
-def test_nothing_that_the_operator_asks_for_is_forbidden(control_plane: ControlPlane) -> None:
-    refused = [
-        right_of(entry) for entry in requests_of_the_operator(control_plane) if entry["responseStatus"]["code"] == 403
-    ]
-    assert refused == []
+def test_nothing_that_the_operator_asks_for_is_forbidden(life: Life) -> None:
+    assert len(life.requests) > 20
+    assert [right_of(entry) for entry in life.requests if entry["responseStatus"]["code"] == 403] == []
 
 
-@pytest.mark.usefixtures("lived")
-def test_the_operator_uses_every_right_that_the_chart_gives_it(control_plane: ControlPlane, kubectl: Kubectl) -> None:
+def test_the_operator_uses_every_right_that_the_chart_gives_it_and_no_other(life: Life) -> None:
     used: set[Right] = set()
-    for entry in requests_of_the_operator(control_plane):
+    for entry in life.requests:
         resource, verb = right_of(entry)
         # An apply that makes its object needs the right to create it as well.
         used |= {(resource, verb)} | ({(resource, "create")} if entry["responseStatus"]["code"] == 201 else set())
-    rules = kubectl.get("clusterrole", RELEASE)["rules"]
     granted = {
         (f"{group}:{resource}", verb)
-        for rule in rules
+        for rule in life.rules
         for group in rule["apiGroups"]
         for resource in rule["resources"]
         for verb in rule["verbs"]
     }
-    assert granted - used == set(), "rights that are not used"
-    assert used - granted == set(), "requests that are allowed by other roles"
+    assert used == granted
 
 
-@pytest.mark.usefixtures("lived")
-def test_the_operator_never_asks_for_a_secret(control_plane: ControlPlane) -> None:
-    assert [
-        entry for entry in requests_of_the_operator(control_plane) if entry["objectRef"]["resource"] == "secrets"
-    ] == []
+def test_the_operator_never_asks_for_a_secret(life: Life) -> None:
+    assert [entry for entry in life.requests if entry["objectRef"]["resource"] == "secrets"] == []
+
+
+def test_the_operator_of_a_team_looks_at_no_other_namespace(life: Life) -> None:
+    asked = {entry["objectRef"].get("namespace", "") for entry in life.requests}
+    assert asked <= ({"", life.team} if life.role == "clusterrole" else {life.team})
