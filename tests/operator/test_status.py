@@ -1,0 +1,294 @@
+"""Tables `observed -> status`: no cluster."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from sro_api.status import AttemptStatus, PodExit, SROJobStatus
+from sro_operator.observed import AttemptJob, Observed, Refusal, TerminationNote, TrainerPod
+from sro_operator.status import invalid_status, is_finished, next_status
+from sro_operator.testing import EPOCH, make_job
+
+ENDED = EPOCH + timedelta(seconds=60)
+NOW = EPOCH + timedelta(seconds=100)
+
+
+def gang(number: int = 1, **facts: object) -> AttemptJob:
+    known = AttemptJob(
+        name=f"demo-a{number}", uid=f"u{number}", resource_version="1", attempt=number, created=EPOCH, started=EPOCH
+    )
+    return replace(known, **facts)  # type: ignore[arg-type]
+
+
+def failed_gang(number: int = 1, message: str = "Job has reached the specified backoff limit") -> AttemptJob:
+    return gang(number, is_failing=True, finished="Failed", ended=ENDED, failure_message=message)
+
+
+def pod(index: int, phase: str = "Running", code: int | None = None, attempt: int = 1, **facts: object) -> TrainerPod:
+    ended = None if code is None else PodExit(index=index, exit_code=code, reason="Error", message="the cause")
+    known = TrainerPod(
+        name=f"p{index}", uid=f"p{attempt}{index}", attempt=attempt, index=index, phase=phase, exit=ended
+    )
+    return replace(known, **facts)  # type: ignore[arg-type]
+
+
+def said(status: SROJobStatus) -> dict[str, str]:
+    return {entry.type: entry.reason for entry in status.conditions if entry.status == "True"}
+
+
+BOTH_RUN = (pod(0), pod(1))
+
+TABLE = {
+    "nothing exists yet": (Observed(), "Accepted", "SpecAccepted"),
+    "an older job's children linger": (Observed(strangers=("demo-a1",)), "Accepted", "SpecAccepted"),
+    "no pod yet": (Observed(jobs=(gang(),)), "Queued", "PodsPending"),
+    "one pod of two runs": (Observed(jobs=(gang(),), pods=(pod(0), pod(1, "Pending"))), "Queued", "PodsPending"),
+    "a queue holds the Job": (Observed(jobs=(gang(is_suspended=True),)), "Queued", "PodsPending"),
+    "both pods run": (Observed(jobs=(gang(),), pods=BOTH_RUN), "Running", "PodsRunning"),
+    "one is done, one runs": (Observed(jobs=(gang(),), pods=(pod(0, "Succeeded", 0), pod(1))), "Running", "PodsRunning"),
+    "a pod failed, others still end": (
+        Observed(jobs=(gang(is_failing=True),), pods=(pod(0, "Failed", 1), pod(1, is_deleting=True))),
+        "Restarting",
+        "AttemptFailed",
+    ),
+    "a pod failed": (Observed(jobs=(failed_gang(),), pods=(pod(0, "Failed", 1),)), "Restarting", "AttemptFailed"),
+    "a pod was evicted": (
+        Observed(jobs=(failed_gang(),), pods=(pod(0, "Failed", 76, is_disrupted=True),)),
+        "Restarting",
+        "AttemptDisrupted",
+    ),
+    "the Job says disruption and its pod is gone": (
+        Observed(jobs=(failed_gang(message="Pod x has condition DisruptionTarget matching FailJob rule at index 0"),)),
+        "Restarting",
+        "AttemptDisrupted",
+    ),
+    "a pod was asked to stop": (
+        Observed(jobs=(failed_gang(),), pods=(pod(0, "Failed", 76),)),
+        "Restarting",
+        "AttemptDisrupted",
+    ),
+    "a pod was deleted by hand": (
+        Observed(jobs=(failed_gang(),), pods=(pod(0, "Failed", 137, is_deleting=True),)),
+        "Restarting",
+        "AttemptDisrupted",
+    ),
+    "the configuration is bad": (Observed(jobs=(failed_gang(),), pods=(pod(1, "Failed", 64),)), "Failed", "BadConfiguration"),
+    "the data are bad": (Observed(jobs=(failed_gang(),), pods=(pod(1, "Failed", 65),)), "Failed", "BadData"),
+    "the loss diverged on one rank and the others crashed": (
+        Observed(jobs=(failed_gang(),), pods=(pod(0, "Failed", 1), pod(1, "Failed", 66))),
+        "Failed",
+        "LossDiverged",
+    ),
+    "a final code fails the job before the other pods are gone": (
+        Observed(jobs=(gang(is_failing=True),), pods=(pod(0, "Failed", 65), pod(1, is_deleting=True))),
+        "Failed",
+        "BadData",
+    ),
+    "only the Job's condition still tells the code": (
+        Observed(jobs=(failed_gang(message="Container trainer for pod team/x failed with exit code 65 matching FailJob rule"),)),
+        "Failed",
+        "BadData",
+    ),
+    "all pods completed": (
+        Observed(jobs=(gang(finished="Complete", ended=ENDED),), pods=(pod(0, "Succeeded", 0), pod(1, "Succeeded", 0))),
+        "Complete",
+        "TrainingComplete",
+    ),
+    "the Job was refused for good": (
+        Observed(refusal=Refusal(message="Job demo-a1 was refused: affinity", is_permanent=True)),
+        "Failed",
+        "BadConfiguration",
+    ),
+    "the Job was refused by a quota": (
+        Observed(refusal=Refusal(message="exceeded quota", is_permanent=False)),
+        "Accepted",
+        "SpecAccepted",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("observed", "phase", "reason"), TABLE.values(), ids=TABLE)
+def test_what_is_observed_decides_the_phase_and_its_reason(observed: Observed, phase: str, reason: str) -> None:
+    status = next_status(make_job(), observed, NOW)
+    assert status.phase == phase
+    assert said(status) == {"Accepted": "SpecAccepted", phase: reason}
+
+
+@pytest.mark.parametrize(("observed", "phase", "reason"), TABLE.values(), ids=TABLE)
+def test_the_same_observation_twice_says_the_same(observed: Observed, phase: str, reason: str) -> None:
+    first = next_status(make_job(), observed, NOW)
+    assert next_status(make_job(first), observed, NOW + timedelta(hours=1)) == first
+
+
+def test_every_condition_is_there_from_the_start_and_only_two_are_true() -> None:
+    status = next_status(make_job(), Observed(jobs=(gang(),)), NOW)
+    kinds = [entry.type for entry in status.conditions]
+    assert kinds == ["Accepted", "Queued", "Running", "Suspended", "Restarting", "Complete", "Failed"]
+    assert {entry.observed_generation for entry in status.conditions} == {1}
+
+
+def test_a_transition_time_moves_only_with_its_status() -> None:
+    queued = next_status(make_job(), Observed(jobs=(gang(),)), NOW)
+    later = NOW + timedelta(seconds=30)
+    running = next_status(make_job(queued), Observed(jobs=(gang(),), pods=BOTH_RUN), later)
+    moved = {entry.type for entry in running.conditions if entry.last_transition_time == later}
+    assert moved == {"Queued", "Running"}
+
+
+def test_a_pending_gang_says_why_its_pod_waits() -> None:
+    pods = (pod(0), pod(1, "Pending", waiting="Unschedulable: 0/3 nodes are available"))
+    status = next_status(make_job(), Observed(jobs=(gang(),), pods=pods), NOW)
+    message = next(entry.message for entry in status.conditions if entry.type == "Queued")
+    assert message == "1 of 2 pods of attempt 1 started; p1: Unschedulable: 0/3 nodes are available"
+
+
+def test_a_failed_attempt_is_recorded_with_its_exits_and_counts() -> None:
+    observed = Observed(jobs=(failed_gang(),), pods=(pod(0, "Failed", 137), pod(1, "Failed", 76, is_deleting=True)))
+    (attempt,) = next_status(make_job(), observed, NOW).attempts
+    assert attempt == AttemptStatus(
+        number=1,
+        start_time=EPOCH,
+        end_time=ENDED,
+        reason="AttemptFailed",
+        message="pod p0 exited with 137, Error: the cause",
+        exits=(PodExit(index=0, exit_code=137, reason="Error", message="the cause"),),
+        counted=True,
+    )
+
+
+def test_exits_once_recorded_outlive_their_pods() -> None:
+    with_pods = Observed(jobs=(gang(is_failing=True),), pods=(pod(1, "Failed", 137),))
+    before = next_status(make_job(), with_pods, NOW)
+    after = next_status(make_job(before), Observed(jobs=(failed_gang(),)), NOW)
+    assert [entry.exit_code for entry in after.attempts[0].exits] == [137]
+
+
+def test_the_last_failure_uses_up_no_restart_and_fails_the_job() -> None:
+    first = next_status(make_job(), Observed(jobs=(failed_gang(1),), pods=(pod(0, "Failed", 1),)), NOW)
+    job = make_job(first, runPolicy={"maxRestarts": 1})
+    pods = (pod(0, "Failed", 1), pod(0, "Failed", 1, attempt=2))
+    status = next_status(job, Observed(jobs=(failed_gang(1), failed_gang(2)), pods=pods), NOW)
+    assert said(status)["Failed"] == "MaxRestartsExceeded"
+    assert (status.restarts, [attempt.counted for attempt in status.attempts]) == (1, [True, False])
+
+
+def test_a_job_without_restarts_fails_with_its_first_failure_but_not_with_a_disruption() -> None:
+    job = make_job(runPolicy={"maxRestarts": 0})
+    failure = Observed(jobs=(failed_gang(),), pods=(pod(0, "Failed", 1),))
+    disruption = Observed(jobs=(failed_gang(),), pods=(pod(0, "Failed", 1, is_disrupted=True),))
+    assert next_status(job, failure, NOW).phase == "Failed"
+    assert next_status(job, disruption, NOW).phase == "Restarting"
+
+
+def test_an_attempt_found_in_the_cluster_is_recorded_though_no_status_tells_of_it() -> None:
+    observed = Observed(jobs=(failed_gang(1), gang(2, resumed_from_step=30)), pods=(pod(0, "Failed", 1),))
+    status = next_status(make_job(), observed, NOW)
+    assert [(entry.number, entry.resumed_from_step, entry.counted) for entry in status.attempts] == [
+        (1, 0, True),
+        (2, 30, False),
+    ]
+    assert (status.attempt, status.restarts, status.start_time) == (2, 1, EPOCH)
+
+
+def test_a_finished_job_stays_as_it_is_whatever_is_done_to_its_children() -> None:
+    job = make_job()
+    complete = next_status(job, Observed(jobs=(gang(finished="Complete", ended=ENDED),)), NOW)
+    for observed in (Observed(), Observed(jobs=(failed_gang(),)), Observed(jobs=(gang(2),))):
+        assert next_status(make_job(complete), observed, NOW + timedelta(days=1)) == complete
+    assert is_finished(complete)
+
+
+def test_a_change_after_the_end_moves_the_observed_generation_alone() -> None:
+    complete = next_status(make_job(), Observed(jobs=(gang(finished="Complete", ended=ENDED),)), NOW)
+    job = make_job(complete)
+    job.metadata["generation"] = 2
+    status = next_status(job, Observed(), NOW)
+    assert status.observed_generation == 2
+    assert said(status) == said(complete)
+
+
+def test_completion_takes_output_and_evaluation_from_rank_0() -> None:
+    figures = {"rows": 8, "passRate": 0.5, "copyRate": 0, "emptyRate": 0}
+    note = TerminationNote(evaluation={"before": figures}, output={"uri": "pvc://results/demo", "model": "/m"})
+    pods = (pod(0, "Succeeded", 0, note=note), pod(1, "Succeeded", 0, note=TerminationNote()))
+    status = next_status(make_job(), Observed(jobs=(gang(finished="Complete", ended=ENDED),), pods=pods), NOW)
+    assert status.output is not None
+    assert status.output.model == "/m"
+    assert status.evaluation is not None
+    assert status.evaluation.before is not None
+    assert status.evaluation.before.pass_rate == 0.5
+    assert status.completion_time == ENDED
+
+
+def test_a_note_that_cannot_be_read_does_not_spoil_completion() -> None:
+    note = TerminationNote(evaluation={"before": "well"}, output={"folder": 1})
+    observed = Observed(jobs=(gang(finished="Complete", ended=ENDED),), pods=(pod(0, "Succeeded", 0, note=note),))
+    status = next_status(make_job(), observed, NOW)
+    assert (status.phase, status.evaluation) == ("Complete", None)
+    assert status.output is not None
+    assert status.output.uri == "pvc://results/demo"
+
+
+@pytest.mark.parametrize(
+    ("observed", "phase", "reason"),
+    [
+        (Observed(), "Suspended", "SuspendedByUser"),
+        (Observed(jobs=(gang(),), pods=BOTH_RUN), "Running", "PodsRunning"),
+        (Observed(jobs=(gang(),), pods=(pod(0, "Pending"),)), "Suspended", "SuspendedByUser"),
+        (Observed(jobs=(gang(finished="Complete", ended=ENDED),)), "Complete", "TrainingComplete"),
+    ],
+    ids=["no pods", "pods still write their checkpoint", "pods never ran", "completed before it was stopped"],
+)
+def test_a_job_told_to_suspend_says_so_once_no_pod_runs(observed: Observed, phase: str, reason: str) -> None:
+    status = next_status(make_job(runPolicy={"suspend": True}), observed, NOW)
+    assert (status.phase, said(status)[phase]) == (phase, reason)
+
+
+def test_an_attempt_ended_by_suspension_does_not_count_and_the_next_says_resumed() -> None:
+    running = next_status(make_job(), Observed(jobs=(gang(),), pods=BOTH_RUN), EPOCH)
+    suspended = next_status(make_job(running, runPolicy={"suspend": True}), Observed(), NOW)
+    assert (suspended.attempts[0].reason, suspended.restarts) == ("SuspendedByUser", 0)
+    resumed = next_status(make_job(suspended), Observed(jobs=(gang(2),)), NOW)
+    (entry,) = [entry for entry in resumed.conditions if entry.type == "Suspended"]
+    assert (resumed.phase, entry.status, entry.reason) == ("Queued", "False", "ResumedByUser")
+
+
+@pytest.mark.parametrize(("limit", "phase"), [(99, "Failed"), (100, "Failed"), (101, "Running")])
+def test_the_deadline_counts_the_seconds_of_the_running_attempt(limit: int, phase: str) -> None:
+    job = make_job(runPolicy={"activeDeadlineSeconds": limit})
+    status = next_status(job, Observed(jobs=(gang(),), pods=BOTH_RUN), NOW)
+    assert status.phase == phase
+    if phase == "Failed":
+        assert said(status)["Failed"] == "DeadlineExceeded"
+        assert (status.attempts[0].end_time, status.attempts[0].reason) == (NOW, "DeadlineExceeded")
+
+
+def test_time_between_attempts_does_not_count_towards_the_deadline() -> None:
+    first = next_status(make_job(), Observed(jobs=(failed_gang(),), pods=(pod(0, "Failed", 1),)), NOW)
+    start = EPOCH + timedelta(seconds=1000)
+    job = make_job(first, runPolicy={"activeDeadlineSeconds": 100})
+    second = Observed(
+        jobs=(failed_gang(), gang(2, created=start, started=start)), pods=(pod(0, attempt=2), pod(1, attempt=2))
+    )
+    assert next_status(job, second, start + timedelta(seconds=39)).phase == "Running"
+    assert next_status(job, second, start + timedelta(seconds=40)).phase == "Failed"
+
+
+def test_an_attempt_whose_job_vanished_ends_only_when_its_pods_are_gone() -> None:
+    running = next_status(make_job(), Observed(jobs=(gang(),), pods=BOTH_RUN), EPOCH)
+    winding_down = next_status(make_job(running), Observed(pods=BOTH_RUN), NOW)
+    assert (winding_down.phase, winding_down.attempts[0].end_time) == ("Restarting", None)
+    gone = next_status(make_job(winding_down), Observed(), NOW)
+    assert (gone.attempts[0].reason, gone.attempts[0].counted) == ("AttemptDisrupted", False)
+
+
+def test_a_spec_that_cannot_be_read_is_not_accepted_and_keeps_the_rest() -> None:
+    running = next_status(make_job(), Observed(jobs=(gang(),), pods=BOTH_RUN), EPOCH)
+    status = invalid_status(running, 3, "spec.leader.model: is missing", NOW)
+    accepted = status.conditions[0]
+    assert (accepted.type, accepted.status, accepted.reason) == ("Accepted", "False", "SpecInvalid")
+    assert accepted.message == "spec.leader.model: is missing"
+    assert len(status.conditions) == 7
