@@ -11,11 +11,11 @@ from typing import Any
 import joblib
 import numpy as np
 from numpy.typing import NDArray
-from sro_screener.fit import fit_nb_logistic
 
 from sro_api.sources import Roots
 from sro_api.training import HeldOutScreenerSpec, NBLogisticFitSpec, ScreenerSpec
 from sro_screener import NbLogisticModel
+from sro_screener.fit import fit_nb_logistic
 from sro_trainer.data import Datasets, load_texts
 from sro_trainer.errors import ConfigurationError, DataError
 from sro_trainer.sequence_classifier import build_sequence_classifier
@@ -66,11 +66,11 @@ class NBLogisticScreener:
 
     def toxic_words(self, n: int) -> tuple[str, ...]:
         """The n single words weighed as most toxic, most toxic first."""
-        return tuple(self.model.toxic_words(n))
+        return tuple(found.word for found in self.model.toxic_words(n))
 
     def describe(self) -> str:
-        """Kind and threshold."""
-        return f"NBLogistic, threshold {self.threshold:g}"
+        """Kind, size and threshold."""
+        return f"NBLogistic with {len(self.model.vocabulary)} word n-grams, threshold {self.threshold:g}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,7 +134,7 @@ def _fitted(fit: NBLogisticFitSpec, datasets: Datasets, roots: Roots, field: str
             min_df=fit.min_document_frequency,
             max_df=fit.max_document_share,
             sublinear_tf=True,
-            strip_accents=True,
+            strip_accents="unicode",
             C=fit.c,
             seed=0,
         )
@@ -145,13 +145,13 @@ def _fitted(fit: NBLogisticFitSpec, datasets: Datasets, roots: Roots, field: str
 def _save(model: NbLogisticModel, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     staging = path.with_name(f".{path.name}.{os.getpid()}")
-    model.save(str(staging))
+    model.save(staging)
     os.replace(staging, path)
 
 
 def _loaded(path: Path, field: str) -> NbLogisticModel:
     try:
-        return NbLogisticModel.load(str(path))
+        return NbLogisticModel.load(path)
     except (ValueError, OSError) as error:
         raise DataError(f"{field}: {path} is no fitted screener: {error}") from error
 

@@ -1,0 +1,45 @@
+"""Every example is valid, and says what its comment promises to differ in."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from sro_api.admission import validate_manifest
+from sro_api.v1alpha1 import SROJob
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+FILES = sorted(EXAMPLES.glob("*.yaml"))
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+def test_an_example_is_accepted(file: Path):
+    assert validate_manifest(file.read_text(encoding="utf-8")) == ()
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+def test_an_example_is_a_job_and_starts_with_a_comment(file: Path):
+    text = file.read_text(encoding="utf-8")
+    assert SROJob.model_validate(yaml.safe_load(text)).name
+    assert text.startswith("# ")
+
+
+def test_examples_have_names_of_their_own_and_numbers_without_a_gap():
+    jobs = [SROJob.model_validate(yaml.safe_load(file.read_text(encoding="utf-8"))) for file in FILES]
+    assert len({job.name for job in jobs}) == len(jobs)
+    assert [file.name[:2] for file in FILES] == [f"{number:02}" for number in range(1, len(FILES) + 1)]
+
+
+def test_every_file_that_an_example_reads_beside_itself_is_there():
+    for file in FILES:
+        job = SROJob.model_validate(yaml.safe_load(file.read_text(encoding="utf-8")))
+        for source in (job.spec.data.toxic, job.spec.data.neutral):
+            if source is not None and source.uri.startswith("file:"):
+                assert (EXAMPLES / source.uri.removeprefix("file:")).is_file(), f"{file.name}: {source.uri}"
+
+
+def test_the_minimal_example_has_about_fifteen_lines():
+    lines = (EXAMPLES / "02-minimal.yaml").read_text(encoding="utf-8").splitlines()
+    assert len([line for line in lines if not line.startswith("#")]) <= 15
