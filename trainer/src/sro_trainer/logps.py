@@ -1,0 +1,67 @@
+"""Log-probabilities of given tokens, in float32, without a float32 copy of the whole batch's logits."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+TOKENS_AT_ONCE = 256
+"""Rows of logits that are float32 at a time: 50 MB with a vocabulary of 49,152."""
+LARGEST_EXPONENT = 40.0
+"""Bound on the log-ratio inside k3, beyond which exp would dominate every other row."""
+
+
+class _SelectedLogProbability(torch.autograd.Function):
+    """log softmax(logits)[label]; its backward recomputes the softmax piece by piece and does not keep it."""
+
+    @staticmethod
+    def forward(context: Any, logits: Tensor, labels: Tensor) -> Tensor:
+        normaliser = torch.cat([piece.float().logsumexp(-1) for piece in logits.split(TOKENS_AT_ONCE)])
+        context.save_for_backward(logits, labels, normaliser)
+        return logits.gather(-1, labels[:, None]).squeeze(-1).float() - normaliser
+
+    @staticmethod
+    def backward(context: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        logits, labels, normaliser = context.saved_tensors
+        (upstream,) = gradients
+        result = torch.empty_like(logits)
+        pieces = zip(*(t.split(TOKENS_AT_ONCE) for t in (logits, labels, normaliser, upstream, result)), strict=True)
+        for piece, label, norm, gradient, target in pieces:
+            slope = piece.float().sub_(norm[:, None]).exp_().neg_().mul_(gradient[:, None])
+            slope.scatter_add_(-1, label[:, None], gradient[:, None])
+            target.copy_(slope)
+        return result, None
+
+
+def per_token_logps(
+    logits: Float[Tensor, "tokens vocab"], labels: Int[Tensor, "batch seq"], mask: Bool[Tensor, "batch seq"]
+) -> Float[Tensor, "batch seq"]:
+    """Log-probability of each label, float32; exactly 0 where the mask is False.
+
+    Args:
+        logits: the scores of each masked-in label, row by row: the caller has shifted them and left padding out, so that
+            neither time nor a value that is not finite comes from it.
+        labels: any id where the mask is False.
+        mask: the tokens that count; the end of sequence is one of them.
+    """
+    selected = _SelectedLogProbability.apply(logits, labels[mask])  # type: ignore[no-untyped-call]
+    return torch.zeros(mask.shape, dtype=torch.float32, device=logits.device).masked_scatter(mask, selected)
+
+
+def mean_nll(logps: Float[Tensor, "batch seq"], mask: Bool[Tensor, "batch seq"]) -> Float[Tensor, " batch"]:
+    """Negative log-likelihood per token of each row, nats; 0 for a row without tokens."""
+    return -logps.sum(-1) / mask.sum(-1).clamp(min=1)
+
+
+def k3_divergence(
+    policy_logps: Float[Tensor, "batch seq"], reference_logps: Float[Tensor, "batch seq"]
+) -> Float[Tensor, " batch"]:
+    """Schulman's k3 estimate of KL(policy || reference) on tokens sampled from the policy, summed over tokens, nats.
+
+    Never negative; masked tokens must be 0 in both.
+    """
+    inverse_logratio = (reference_logps - policy_logps).clamp(-LARGEST_EXPONENT, LARGEST_EXPONENT)
+    return (torch.expm1(inverse_logratio) - inverse_logratio).sum(-1)

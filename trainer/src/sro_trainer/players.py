@@ -1,0 +1,126 @@
+"""Who takes part in a run: the leader's language, the followers, the encoder, and the rows."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+
+from sro_api.run_config import RunConfig
+from sro_api.v1alpha1 import SROJobSpec
+from sro_trainer.data import Datasets, load_datasets
+from sro_trainer.distributed import World
+from sro_trainer.models import load_tokenizer
+from sro_trainer.order import steps_in
+from sro_trainer.screeners import build_screener
+from sro_trainer.similarity import SimilarityEncoder, build_encoder
+from sro_trainer.sources_io import ModelLocation, resolve_model
+from sro_trainer.tokens import Codec, Task, within_limit
+from sro_trainer.verdicts import Screener
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Players:
+    """Everything that stays the same over a run."""
+
+    spec: SROJobSpec
+    world: World
+    codec: Codec
+    sources: tuple[str, ...]
+    """Toxic sources within the token limit."""
+    neutral: tuple[str, ...]
+    """Neutral sentences within the token limit."""
+    evaluation: tuple[str, ...]
+    screener: Screener
+    held_out: Screener | None
+    encoder: SimilarityEncoder | None
+    fingerprint: str
+    counts: dict[str, int]
+
+    @property
+    def total_steps(self) -> int:
+        """Optimiser steps of the game."""
+        plan = self.spec.optimization
+        if plan.steps is not None:
+            return plan.steps
+        return steps_in(plan.epochs or 1, batch_size=plan.batch_size, rows=len(self.sources))
+
+    @property
+    def warm_start_steps(self) -> int:
+        """Optimiser steps of the warm start; 0 where there is none."""
+        return self.spec.leader.warm_start.steps if self.spec.leader.warm_start else 0
+
+
+def leader_locations(config: RunConfig) -> tuple[ModelLocation, ModelLocation]:
+    """Where the leader's weights and its tokenizer lie, fetched if they are remote.
+
+    Raises:
+        ConfigurationError, DataError: they cannot be.
+    """
+    leader = config.spec.leader
+    model = resolve_model(leader.model, config.roots)
+    if leader.tokenizer is None:
+        return model, model
+    return model, resolve_model(leader.tokenizer, config.roots, field="spec.leader.tokenizer")
+
+
+def build_players(config: RunConfig, world: World, codec: Codec, *, cache: Path) -> Players:
+    """Read the data and set up the followers.
+
+    Args:
+        config: of the run.
+        world: the ranks.
+        codec: of the leader.
+        cache: folder of the run's fitted screeners; rank 0 fits them, the others load what it wrote.
+
+    Raises:
+        ConfigurationError, DataError: something that the spec names cannot be used.
+    """
+    spec = config.spec
+    datasets = load_datasets(spec, config.roots)
+    if not world.is_main:
+        world.barrier()
+    screener = build_screener(spec.screener, datasets, config.roots, cache=cache)
+    held_out = None
+    if spec.held_out_screener is not None:
+        held_out = build_screener(spec.held_out_screener, datasets, config.roots, cache=cache)
+    if world.is_main:
+        world.barrier()
+    encoder = build_encoder(spec.guards.similarity, config.roots) if spec.guards.similarity is not None else None
+    sources, neutral, evaluation = _limited(spec, codec, datasets)
+    counts = datasets.counts | {
+        "leader_overlong": len(datasets.leader_toxic) - len(sources),
+        "evaluation_overlong": len(datasets.evaluation) - len(evaluation),
+    }
+    return Players(
+        spec=spec, world=world, codec=codec, sources=sources, neutral=neutral, evaluation=evaluation, screener=screener,
+        held_out=held_out, encoder=encoder, fingerprint=datasets.fingerprint, counts=counts,
+    )  # fmt: skip
+
+
+def build_codec(config: RunConfig, location: ModelLocation, task: Task, generation_eos: object) -> Codec:
+    """The leader's tokenizer with the spec's template.
+
+    Args:
+        config: of the run.
+        location: of the tokenizer.
+        task: kind of the leader.
+        generation_eos: end-of-sequence ids of the model's generation configuration: one, several or None.
+    """
+    tokenizer = load_tokenizer(location, config.spec.leader)
+    listed = generation_eos if isinstance(generation_eos, list) else [generation_eos]
+    eos_ids = frozenset({int(tokenizer.eos_token_id), *(int(eos) for eos in listed if eos is not None)})
+    return Codec(tokenizer, task, config.spec.leader.prompt_template, eos_ids)
+
+
+def _limited(
+    spec: SROJobSpec, codec: Codec, datasets: Datasets
+) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
+    limit, overlong = spec.leader.max_source_tokens, spec.data.overlong
+    sources = within_limit(codec, datasets.leader_toxic, limit, overlong)
+    evaluation = within_limit(codec, datasets.evaluation, limit, overlong)
+    # Neutral sentences are also the screener's: a long one is of use there, and only not to be restored.
+    neutral = within_limit(codec, datasets.neutral, limit, "skip") if spec.leader.warm_start else ()
+    return sources, neutral, evaluation

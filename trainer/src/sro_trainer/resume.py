@@ -1,0 +1,131 @@
+"""Where an attempt begins: at the last checkpoint that is whole and of the same run, or at the beginning."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import load_file, save_file
+
+from sro_trainer.checkpoint import (
+    Checkpoint,
+    CheckpointDamagedError,
+    delete_older,
+    latest_verified,
+    save_checkpoint,
+    verify,
+)
+from sro_trainer.distributed import World
+from sro_trainer.errors import ConfigurationError
+from sro_trainer.leader import Snapshot
+from sro_trainer.training_state import TrainingState
+
+logger = logging.getLogger(__name__)
+
+REFERENCE = "reference"
+"""Folder beside the checkpoints: the warm-started weights, which policy and reference start from."""
+_SNAPSHOT_FILE = "weights.safetensors"
+_TAG = "deepspeed"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Vault:
+    """The checkpoints of one run."""
+
+    folder: Path
+    fingerprint: str
+    keep: int
+    world: World
+
+    def save(self, engine: Any, state: TrainingState) -> None:
+        """Write a checkpoint of a stage, then delete older ones.
+
+        Raises:
+            NoSpaceError: the volume is full.
+        """
+
+        def write(folder: Path) -> None:
+            engine.save_checkpoint(str(folder), tag=_TAG, save_latest=False, exclude_frozen_parameters=True)
+
+        save_checkpoint(self.folder, state.name, write, state=state, fingerprint=self.fingerprint, world=self.world)
+        if self.world.is_main:
+            delete_older(self.folder, keep=self.keep)
+            logger.info("checkpoint written", extra={"checkpoint": state.name})
+
+    def restore(self, engine: Any, folder: Path) -> None:
+        """Put weights, optimiser and schedule back as they were.
+
+        Raises:
+            ConfigurationError: DeepSpeed cannot read the checkpoint under this configuration.
+        """
+        path, _ = engine.load_checkpoint(str(folder), tag=_TAG, load_module_strict=False)
+        if path is None:
+            raise ConfigurationError(
+                f"spec.output.checkpoints: {folder.name} was not written under this DeepSpeed configuration"
+            )
+
+    def save_reference(self, snapshot: Snapshot) -> None:
+        """Write the warm-started weights once; rank 0's count.
+
+        Raises:
+            NoSpaceError: the volume is full.
+        """
+
+        def write(folder: Path) -> None:
+            if self.world.is_main:
+                save_file({name: value.contiguous() for name, value in snapshot.items()}, folder / _SNAPSHOT_FILE)
+
+        save_checkpoint(self.folder, REFERENCE, write, state=None, fingerprint=self.fingerprint, world=self.world)
+
+    def reference(self) -> Snapshot:
+        """The warm-started weights, verified when the attempt began."""
+        return load_file(self.folder / REFERENCE / _SNAPSHOT_FILE)
+
+    def find(self, *, warm_starts: bool) -> tuple[TrainingState, Path | None]:
+        """Where to begin, and the checkpoint to begin from; the same on every rank.
+
+        Args:
+            warm_starts: whether the run has a warm start.
+
+        Raises:
+            ConfigurationError: the folder holds another run's checkpoints.
+        """
+        found = self._find(warm_starts=warm_starts) if self.world.is_main else None
+        box = self.world.from_main(found)
+        assert box is not None
+        return box
+
+    def _find(self, *, warm_starts: bool) -> tuple[TrainingState, Path | None]:
+        latest = latest_verified(self.folder)
+        has_reference = not warm_starts or self._reference_is_whole()
+        if latest is None or latest.manifest.state is None:
+            stage = "Training" if has_reference else "WarmStart"
+            return TrainingState(stage="Training" if stage == "Training" else "WarmStart"), None
+        self._refuse_another(latest)
+        state = latest.manifest.state
+        if state.stage == "Training" and not has_reference:
+            # Without the reference the game cannot be told from any other: it is played again.
+            logger.warning("reference is damaged: the warm start is done again", extra={"checkpoint": state.name})
+            for path in self.folder.glob("b-training-*"):
+                shutil.rmtree(path)
+            return self._find(warm_starts=True)
+        if state.stage == "WarmStart" and has_reference:
+            return TrainingState(stage="Training", evaluation=state.evaluation), None
+        return state, latest.folder
+
+    def _reference_is_whole(self) -> bool:
+        try:
+            self._refuse_another(verify(self.folder / REFERENCE))
+        except CheckpointDamagedError:
+            return False
+        return True
+
+    def _refuse_another(self, found: Checkpoint) -> None:
+        if found.manifest.fingerprint != self.fingerprint:
+            raise ConfigurationError(
+                f"spec.output.checkpoints: {self.folder} holds {found.folder.name} of another run (other data, spec or number of "
+                "processes); name another folder or delete it"
+            )
