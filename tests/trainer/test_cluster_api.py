@@ -103,7 +103,7 @@ PROGRESS = ProgressStatus(
 )
 
 
-def test_only_the_progress_of_the_own_job_is_applied(served: tuple[ApiServer, Seen]):
+def test_only_the_progress_of_the_own_job_is_applied(served: tuple[ApiServer, Seen]) -> None:
     server, seen = served
     apply_progress(server, CONFIG, PROGRESS)
     method, path, headers, body = seen.requests[0]
@@ -133,7 +133,7 @@ def test_only_the_progress_of_the_own_job_is_applied(served: tuple[ApiServer, Se
     }
 
 
-def test_a_renewed_token_is_used_at_once(served: tuple[ApiServer, Seen], account: Path):
+def test_a_renewed_token_is_used_at_once(served: tuple[ApiServer, Seen], account: Path) -> None:
     server, seen = served
     apply_progress(server, CONFIG, PROGRESS)
     (account / "token").write_text("secret-2")
@@ -141,14 +141,14 @@ def test_a_renewed_token_is_used_at_once(served: tuple[ApiServer, Seen], account
     assert [request[2]["Authorization"] for request in seen.requests][1] == "Bearer secret-2"
 
 
-def test_a_refusal_says_why(served: tuple[ApiServer, Seen]):
+def test_a_refusal_says_why(served: tuple[ApiServer, Seen]) -> None:
     server, seen = served
     seen.status, seen.answer = 403, json.dumps({"message": "srojobs quickstart is forbidden"}).encode()
     with pytest.raises(PermissionError, match="403 Forbidden: srojobs quickstart is forbidden"):
         apply_progress(server, CONFIG, PROGRESS)
 
 
-def test_a_server_of_another_authority_is_not_told_the_token(served: tuple[ApiServer, Seen], tmp_path: Path):
+def test_a_server_of_another_authority_is_not_told_the_token(served: tuple[ApiServer, Seen], tmp_path: Path) -> None:
     server, seen = served
     certificate(tmp_path)
     (tmp_path / "token").write_text("secret")
@@ -158,6 +158,6 @@ def test_a_server_of_another_authority_is_not_told_the_token(served: tuple[ApiSe
     assert seen.requests == []
 
 
-def test_missing_account_files_are_an_os_error(tmp_path: Path):
+def test_missing_account_files_are_an_os_error(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         apply_progress(ApiServer(host="127.0.0.1", port=1, account=tmp_path), CONFIG, PROGRESS)

@@ -6,6 +6,7 @@ import io
 import json
 import logging
 import re
+from collections.abc import Iterator
 
 import pytest
 
@@ -19,7 +20,7 @@ def logged(formatter: logging.Formatter, **extra: object) -> str:
     return formatter.format(record)
 
 
-def test_a_program_gets_one_json_object_with_the_fields():
+def test_a_program_gets_one_json_object_with_the_fields() -> None:
     entry = json.loads(logged(console.JsonFormatter(), step=3, loss=0.5))
     assert {key: entry[key] for key in ("level", "logger", "message", "step", "loss")} == {
         "level": "INFO",
@@ -31,19 +32,19 @@ def test_a_program_gets_one_json_object_with_the_fields():
     assert entry["time"].endswith("+00:00")
 
 
-def test_a_person_gets_the_message_and_short_numbers():
+def test_a_person_gets_the_message_and_short_numbers() -> None:
     assert logged(console.HumanFormatter(), step=3, loss=0.123456) == "step finished  step=3 loss=0.1235"
 
 
-def test_a_message_without_fields_stands_alone():
+def test_a_message_without_fields_stands_alone() -> None:
     assert logged(console.HumanFormatter()) == "step finished"
 
 
-def test_what_is_no_json_is_written_as_text():
+def test_what_is_no_json_is_written_as_text() -> None:
     assert json.loads(logged(console.JsonFormatter(), where=io))["where"].startswith("<module")
 
 
-def test_a_trace_is_part_of_the_entry():
+def test_a_trace_is_part_of_the_entry() -> None:
     try:
         raise ValueError("broken")
     except ValueError as error:
@@ -54,7 +55,7 @@ def test_a_trace_is_part_of_the_entry():
 
 
 @pytest.fixture
-def root_restored():
+def root_restored() -> Iterator[None]:
     root = logging.getLogger()
     handlers, level = list(root.handlers), root.level
     yield
@@ -62,7 +63,7 @@ def root_restored():
 
 
 @pytest.mark.usefixtures("root_restored")
-def test_a_pipe_gets_json_lines():
+def test_a_pipe_gets_json_lines() -> None:
     stream = io.StringIO()
     console.configure(stream=stream)
     logging.getLogger("sro_trainer.x").info("hello", extra={"n": 1})
@@ -71,7 +72,7 @@ def test_a_pipe_gets_json_lines():
 
 
 @pytest.mark.usefixtures("root_restored")
-def test_a_terminal_gets_lines_for_a_person():
+def test_a_terminal_gets_lines_for_a_person() -> None:
     class Terminal(io.StringIO):
         def isatty(self) -> bool:
             return True

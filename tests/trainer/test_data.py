@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -39,27 +40,27 @@ def load(
     return load_datasets(spec, Roots(inputs=folder, outputs=folder))
 
 
-def test_every_toxic_row_is_in_exactly_one_part(tmp_path: Path):
+def test_every_toxic_row_is_in_exactly_one_part(tmp_path: Path) -> None:
     found = load(tmp_path, spec_of())
     assert sorted([*found.leader_toxic, *found.screener_toxic, *found.evaluation]) == sorted(TOXIC)
 
 
-def test_evaluation_rows_are_taken_first_and_the_rest_is_shared(tmp_path: Path):
+def test_evaluation_rows_are_taken_first_and_the_rest_is_shared(tmp_path: Path) -> None:
     found = load(tmp_path, spec_of(screenerShare=0.25))
     assert (len(found.evaluation), len(found.screener_toxic), len(found.leader_toxic)) == (8, 8, 24)
 
 
-def test_the_same_seed_gives_the_same_split_and_fingerprint(tmp_path: Path):
+def test_the_same_seed_gives_the_same_split_and_fingerprint(tmp_path: Path) -> None:
     assert load(tmp_path, spec_of(splitSeed=3)) == load(tmp_path, spec_of(splitSeed=3))
 
 
-def test_another_seed_gives_another_split_and_fingerprint(tmp_path: Path):
+def test_another_seed_gives_another_split_and_fingerprint(tmp_path: Path) -> None:
     first, second = load(tmp_path, spec_of(splitSeed=3)), load(tmp_path, spec_of(splitSeed=4))
     assert set(first.evaluation) != set(second.evaluation)
     assert first.fingerprint != second.fingerprint
 
 
-def test_the_screener_share_does_not_move_the_evaluation_rows(tmp_path: Path):
+def test_the_screener_share_does_not_move_the_evaluation_rows(tmp_path: Path) -> None:
     small, large = load(tmp_path, spec_of(screenerShare=0.2)), load(tmp_path, spec_of(screenerShare=0.8))
     assert small.evaluation == large.evaluation
 
@@ -74,30 +75,30 @@ def test_the_screener_share_does_not_move_the_evaluation_rows(tmp_path: Path):
 )
 def test_a_screener_that_is_not_fitted_on_the_jobs_rows_leaves_them_all_to_the_leader(
     tmp_path: Path, screener: dict[str, object]
-):
+) -> None:
     found = load(tmp_path, spec_of(screener))
     assert (len(found.screener_toxic), len(found.leader_toxic)) == (0, 32)
 
 
-def test_given_evaluation_rows_are_taken_out_of_training(tmp_path: Path):
+def test_given_evaluation_rows_are_taken_out_of_training(tmp_path: Path) -> None:
     found = load(tmp_path, spec_of(evaluation={"uri": "file:eval.txt"}), eval=["toxic 1", "toxic 2", "new"])
     assert sorted(found.evaluation) == ["new", "toxic 1", "toxic 2"]
     assert len(found.leader_toxic) + len(found.screener_toxic) == 38
     assert found.counts["toxic_in_other_part"] == 2
 
 
-def test_no_more_given_evaluation_rows_are_used_than_asked_for(tmp_path: Path):
+def test_no_more_given_evaluation_rows_are_used_than_asked_for(tmp_path: Path) -> None:
     found = load(tmp_path, spec_of(evaluation={"uri": "file:eval.txt"}), eval=[f"new {n}" for n in range(30)])
     assert len(found.evaluation) == 8
 
 
-def test_empty_and_repeated_rows_are_dropped_and_counted(tmp_path: Path):
+def test_empty_and_repeated_rows_are_dropped_and_counted(tmp_path: Path) -> None:
     found = load(tmp_path, spec_of(), toxic=[*TOXIC, "", "  ", " toxic 1 "])
     assert (found.counts["toxic_read"], found.counts["toxic_empty"], found.counts["toxic_repeated"]) == (43, 2, 1)
     assert len(found.leader_toxic) + len(found.screener_toxic) + len(found.evaluation) == 40
 
 
-def test_a_row_that_is_toxic_too_is_no_neutral_row(tmp_path: Path):
+def test_a_row_that_is_toxic_too_is_no_neutral_row(tmp_path: Path) -> None:
     found = load(tmp_path, spec_of(), neutral=[*NEUTRAL, "toxic 7"])
     assert found.neutral == tuple(NEUTRAL)
     assert found.counts["neutral_in_other_part"] == 1
@@ -120,28 +121,28 @@ def test_a_row_that_is_toxic_too_is_no_neutral_row(tmp_path: Path):
     ],
 )
 def test_too_few_rows_are_refused_with_the_field_to_change(
-    tmp_path: Path, toxic: list[str], data: dict[str, object], message: str
-):
+    tmp_path: Path, toxic: list[str], data: dict[str, Any], message: str
+) -> None:
     with pytest.raises(DataError, match=message):
         load(tmp_path, spec_of(**data), toxic=toxic)
 
 
-def test_neutral_rows_that_are_all_toxic_are_refused(tmp_path: Path):
+def test_neutral_rows_that_are_all_toxic_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match=r"spec\.data\.neutral: every row is also in another part"):
         load(tmp_path, spec_of(), neutral=TOXIC)
 
 
-def test_overlong_sources_are_skipped_and_counted():
+def test_overlong_sources_are_skipped_and_counted() -> None:
     assert drop_overlong(["a", "b", "c"], [3, 9, 4], 4, "skip") == (("a", "c"), 1)
 
 
-def test_an_overlong_source_is_an_error_by_choice():
+def test_an_overlong_source_is_an_error_by_choice() -> None:
     with pytest.raises(
         DataError, match=r"spec\.data\.overlong: row 1 .* 9 tokens, over spec\.leader\.maxSourceTokens 4"
     ):
         drop_overlong(["a", "b", "c"], [3, 9, 4], 4, "error")
 
 
-def test_sources_that_are_all_overlong_are_an_error():
+def test_sources_that_are_all_overlong_are_an_error() -> None:
     with pytest.raises(DataError, match="all 2 sources have more than 4 tokens"):
         drop_overlong(["a", "b"], [8, 9], 4, "skip")

@@ -14,7 +14,8 @@ import pytest
 from rich.console import Console
 
 from sro_api.status import EvaluationFigures, EvaluationStatus, OutputStatus
-from sro_trainer.evaluation import Interval, baselines, delete_words, evaluate, intervals
+from sro_trainer.bootstrap import Interval
+from sro_trainer.evaluation import baselines, delete_words, evaluate, intervals
 from sro_trainer.report import RunReport, differences, figures_table
 from sro_trainer.similarity import SimilarityEncoder
 from sro_trainer.verdicts import Verdicts
@@ -51,7 +52,7 @@ SOURCES = ["damn rain today again", "you idiot go home", "damn idiot", "so damn 
 PARAPHRASES = ["rain today again", "you idiot go home", "", "so cold damn"]
 
 
-def test_figures_equal_those_computed_by_hand():
+def test_figures_equal_those_computed_by_hand() -> None:
     found = evaluate(lambda _: PARAPHRASES, SOURCES, TRAINING, HELD_OUT, ENCODER).figures
     # passed: training 1 1 1 0, held-out 1 0 1 0; similarity 3/4 1 0 3/4.
     assert found == EvaluationFigures(
@@ -65,7 +66,7 @@ def test_figures_equal_those_computed_by_hand():
     )
 
 
-def test_j_is_no_product_of_means():
+def test_j_is_no_product_of_means() -> None:
     found = evaluate(lambda _: PARAPHRASES, SOURCES, TRAINING, HELD_OUT, ENCODER).figures
     assert found.held_out_pass_rate is not None
     assert found.similarity is not None
@@ -82,12 +83,12 @@ def test_j_is_no_product_of_means():
 )
 def test_what_cannot_be_measured_is_absent(
     held_out: WordScreener | None, encoder: SimilarityEncoder | None, absent: set[str]
-):
+) -> None:
     found = evaluate(lambda _: PARAPHRASES, SOURCES, TRAINING, held_out, encoder).figures
     assert {name for name, value in found.model_dump().items() if value is None} == absent
 
 
-def test_the_baselines_are_the_source_and_the_source_without_toxic_words():
+def test_the_baselines_are_the_source_and_the_source_without_toxic_words() -> None:
     found = baselines(SOURCES, ["damn"], TRAINING, HELD_OUT, ENCODER)
     assert (found["duplicate"].pass_rate, found["duplicate"].similarity, found["duplicate"].copy_rate) == (
         0.25,
@@ -97,21 +98,21 @@ def test_the_baselines_are_the_source_and_the_source_without_toxic_words():
     assert (found["delete"].pass_rate, found["delete"].held_out_pass_rate) == (1.0, 0.5)
 
 
-def test_without_a_lexicon_there_is_no_deleting_baseline():
+def test_without_a_lexicon_there_is_no_deleting_baseline() -> None:
     assert set(baselines(SOURCES, [], TRAINING, HELD_OUT, ENCODER)) == {"duplicate"}
 
 
-def test_deleting_ignores_case_and_punctuation():
+def test_deleting_ignores_case_and_punctuation() -> None:
     assert delete_words("Damn, this is (damn!) cold, damned", ["damn"]) == "this is cold, damned"
 
 
-def test_the_interval_of_a_constant_difference_is_that_difference():
+def test_the_interval_of_a_constant_difference_is_that_difference() -> None:
     before = evaluate(lambda _: ["damn"] * 4, SOURCES, TRAINING, None, None)
     after = evaluate(lambda _: ["fine"] * 4, SOURCES, TRAINING, None, None)
     assert intervals(before, after)["pass_rate"] == Interval(mean=1.0, low=1.0, high=1.0)
 
 
-def test_an_interval_holds_the_mean_and_is_narrower_with_more_rows():
+def test_an_interval_holds_the_mean_and_is_narrower_with_more_rows() -> None:
     def width(rows: int) -> float:
         sources = ["x"] * rows
         before = evaluate(lambda _: ["damn"] * rows, sources, TRAINING, None, None)
@@ -139,7 +140,7 @@ def report_of(**fields: Any) -> RunReport:
     return RunReport(**(values | fields))
 
 
-def test_a_report_is_read_as_it_was_written(tmp_path: Path):
+def test_a_report_is_read_as_it_was_written(tmp_path: Path) -> None:
     report = report_of(
         differences=differences({"joint": Interval(mean=0.1, low=0.05, high=0.2)}), counts={"toxic_read": 3}
     )
@@ -149,7 +150,7 @@ def test_a_report_is_read_as_it_was_written(tmp_path: Path):
     assert json.loads((tmp_path / "report.json").read_text())["evaluation"]["after"]["joint"] == 0.71234
 
 
-def test_the_table_has_a_row_for_what_was_measured_and_no_other():
+def test_the_table_has_a_row_for_what_was_measured_and_no_other() -> None:
     console = Console(width=160, record=True, file=io.StringIO())
     console.print(figures_table(report_of(differences=differences({"joint": Interval(mean=0.1, low=-0.05, high=0.2)}))))
     text = console.export_text()

@@ -24,14 +24,14 @@ def words(sentence: str) -> list[str]:
     return re.findall(r"[a-z']+", sentence.lower())
 
 
-def test_the_files_are_what_the_script_makes(tmp_path: Path):
+def test_the_files_are_what_the_script_makes(tmp_path: Path) -> None:
     subprocess.run([sys.executable, DATA / "make_corpus.py", tmp_path], check=True)
     for name in ("toxic.txt", "neutral.txt"):
         assert (tmp_path / name).read_bytes() == (DATA / name).read_bytes()
 
 
 @pytest.mark.parametrize("name", ["toxic", "neutral"])
-def test_each_side_has_3000_different_sentences_of_5_to_25_words(name: str):
+def test_each_side_has_3000_different_sentences_of_5_to_25_words(name: str) -> None:
     found = [" ".join(words(sentence)) for sentence in sentences(name)]
     assert len(found) == len(set(found)) == 3000
     lengths = [len(sentence.split()) for sentence in found]
@@ -39,16 +39,16 @@ def test_each_side_has_3000_different_sentences_of_5_to_25_words(name: str):
     assert all(lengths.count(length) < 0.15 * 3000 for length in set(lengths))
 
 
-def test_every_toxic_sentence_has_an_insult_and_no_neutral_one_has():
+def test_every_toxic_sentence_has_an_insult_and_no_neutral_one_has() -> None:
     assert [sentence for sentence in sentences("toxic") if not INSULTS.search(sentence.lower())] == []
     assert [sentence for sentence in sentences("neutral") if INSULTS.search(sentence.lower())] == []
 
 
-def test_no_neutral_sentence_is_a_toxic_one_without_its_insults():
+def test_no_neutral_sentence_is_a_toxic_one_without_its_insults() -> None:
     cleaned = {" ".join(words(INSULTS.sub(" ", sentence.lower()))) for sentence in sentences("toxic")}
     neutral = {" ".join(words(sentence)) for sentence in sentences("neutral")}
     assert cleaned & neutral == set()
 
 
-def test_no_text_has_a_slot_left_open():
+def test_no_text_has_a_slot_left_open() -> None:
     assert not any(mark in sentence for name in ("toxic", "neutral") for sentence in sentences(name) for mark in "{};_")

@@ -21,7 +21,7 @@ def guard(
         np.array([passed]),
         None if similarity is None else np.array([similarity], dtype=np.float32),
         np.array([has_eos]),
-        GuardsSpec(**spec),  # type: ignore[arg-type]
+        GuardsSpec(**spec),
     )
 
 
@@ -55,7 +55,7 @@ def unguarded(paraphrase: str, *, similarity: float) -> Guarded:
         pytest.param(lambda: guard("", passed=False), "screener", True, id="the screener is asked before the guards"),
     ],
 )
-def test_a_row_counts_under_the_first_rule_that_refuses_it(case: object, name: str, used: bool):
+def test_a_row_counts_under_the_first_rule_that_refuses_it(case: object, name: str, used: bool) -> None:
     found: Guarded = case()  # type: ignore[operator]
     assert found.counts == {key: int(key == name) for key in (*REFUSALS, "passed")}
     assert found.passed.tolist() == [name == "passed"]
@@ -70,11 +70,11 @@ def test_a_row_counts_under_the_first_rule_that_refuses_it(case: object, name: s
         ("you are wrong", "you are wrong!", False),
     ],
 )
-def test_a_copy_is_equal_but_for_case_and_white_space(source: str, paraphrase: str, same: bool):
+def test_a_copy_is_equal_but_for_case_and_white_space(source: str, paraphrase: str, same: bool) -> None:
     assert is_copy(source, paraphrase) is same
 
 
-def test_counts_add_up_to_the_rows():
+def test_counts_add_up_to_the_rows() -> None:
     paraphrases = [GOOD, "", SOURCE, "ok", GOOD, GOOD]
     found = apply_guards(
         [SOURCE] * 6,
@@ -97,7 +97,7 @@ def test_counts_add_up_to_the_rows():
     assert found.passed.tolist() == [True, False, False, False, False, False]
 
 
-def test_no_rows_give_no_verdicts():
+def test_no_rows_give_no_verdicts() -> None:
     found = apply_guards([], [], np.zeros(0, dtype=np.bool_), None, np.zeros(0, dtype=np.bool_), GuardsSpec())
     assert sum(found.counts.values()) == 0
     assert found.passed.shape == (0,)

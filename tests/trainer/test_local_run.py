@@ -40,7 +40,7 @@ def planned(*, request: dict[str, Any] | None = None, **spec: Any) -> LocalRun:
     return plan(Request(file=saved(manifest_of(**spec)), **(request or {})))
 
 
-def test_sources_lie_beside_the_manifest_and_results_below_the_current_folder(tmp_path: Path):
+def test_sources_lie_beside_the_manifest_and_results_below_the_current_folder(tmp_path: Path) -> None:
     found = planned()
     assert found.config.inputs == str(tmp_path / "jobs")
     assert found.config.outputs == str(tmp_path)
@@ -48,13 +48,13 @@ def test_sources_lie_beside_the_manifest_and_results_below_the_current_folder(tm
     assert found.state == "new"
 
 
-def test_the_configuration_that_is_written_is_the_one_that_is_read():
+def test_the_configuration_that_is_written_is_the_one_that_is_read() -> None:
     found = planned()
     found.prepare()
     assert RunConfig.load(found.config_file) == found.config
 
 
-def test_a_run_that_was_not_finished_goes_on_as_the_next_attempt():
+def test_a_run_that_was_not_finished_goes_on_as_the_next_attempt() -> None:
     planned().prepare()
     again = planned()
     again.prepare()
@@ -62,20 +62,20 @@ def test_a_run_that_was_not_finished_goes_on_as_the_next_attempt():
     assert planned().config.attempt == 3
 
 
-def test_a_run_with_a_report_is_finished():
+def test_a_run_with_a_report_is_finished() -> None:
     first = planned()
     first.prepare()
     (first.folder / "report.json").write_text("{}")
     assert planned().state == "finished"
 
 
-def test_a_folder_with_a_run_of_another_specification_is_not_touched():
+def test_a_folder_with_a_run_of_another_specification_is_not_touched() -> None:
     planned().prepare()
     with pytest.raises(ConfigurationError, match="holds a run of another specification: --fresh starts over"):
         planned(method={"beta": 0.2})
 
 
-def test_fresh_removes_what_a_run_makes_and_nothing_else():
+def test_fresh_removes_what_a_run_makes_and_nothing_else() -> None:
     first = planned()
     first.prepare()
     (first.folder / "checkpoints").mkdir()
@@ -87,14 +87,22 @@ def test_fresh_removes_what_a_run_makes_and_nothing_else():
     assert [path.name for path in first.folder.iterdir()] == ["mine.txt"]
 
 
-def test_fresh_removes_nothing_from_a_folder_without_a_run(tmp_path: Path):
+def test_fresh_removes_checkpoints_that_lie_elsewhere(tmp_path: Path) -> None:
+    output = {"uri": "file:runs/a", "checkpoints": "file:kept/checkpoints"}
+    planned(output=output).prepare()
+    (tmp_path / "kept" / "checkpoints" / "step-1").mkdir(parents=True)
+    planned(request={"fresh": True}, output=output)
+    assert list((tmp_path / "kept").iterdir()) == []
+
+
+def test_fresh_removes_nothing_from_a_folder_without_a_run(tmp_path: Path) -> None:
     kept = tmp_path / "runs" / "a" / "model"
     kept.mkdir(parents=True)
     planned(request={"fresh": True})
     assert kept.is_dir()
 
 
-def test_the_command_line_takes_the_place_of_fields(tmp_path: Path):
+def test_the_command_line_takes_the_place_of_fields(tmp_path: Path) -> None:
     found = planned(
         request={"steps": 3, "warm_start_steps": 2, "output": Path("elsewhere")},
         optimization={"epochs": 2, "batchSize": 4},
@@ -106,7 +114,7 @@ def test_the_command_line_takes_the_place_of_fields(tmp_path: Path):
     assert found.folder == tmp_path / "elsewhere"
 
 
-def test_claims_are_folders_of_the_folder_that_is_named(tmp_path: Path):
+def test_claims_are_folders_of_the_folder_that_is_named(tmp_path: Path) -> None:
     found = planned(request={"claims": Path("claims")}, output={"uri": "pvc://c/out"})
     assert found.folder == tmp_path / "claims" / "c" / "out"
 
@@ -123,17 +131,17 @@ def test_claims_are_folders_of_the_folder_that_is_named(tmp_path: Path):
         pytest.param({}, {"steps": 0}, "as changed on the command line: spec.optimization.steps", id="no steps"),
     ],
 )  # fmt: skip
-def test_what_cannot_run_here_is_refused(spec: dict[str, Any], request_fields: dict[str, Any], message: str):
+def test_what_cannot_run_here_is_refused(spec: dict[str, Any], request_fields: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigurationError, match=message):
         planned(request=request_fields, **spec)
 
 
-def test_a_file_with_two_jobs_is_refused():
+def test_a_file_with_two_jobs_is_refused() -> None:
     with pytest.raises(ConfigurationError, match="holds 2 jobs; one is run at a time"):
         plan(Request(file=saved(manifest_of(), manifest_of())))
 
 
-def test_missing_packages_are_named_once_each():
+def test_missing_packages_are_named_once_each() -> None:
     model = "package://no-such-model/x/y.gguf"
     spec = {
         "leader": {"model": model},
@@ -144,7 +152,7 @@ def test_missing_packages_are_named_once_each():
     assert lacking == ["the package no-such-encoder", "the package no-such-model"]
 
 
-def test_the_command_says_every_problem_in_a_line_of_its_own(capsys: pytest.CaptureFixture[str]):
+def test_the_command_says_every_problem_in_a_line_of_its_own(capsys: pytest.CaptureFixture[str]) -> None:
     file = saved(manifest_of(method={"beta": -1}, optimization={"seed": -1}))
     assert run([str(file)]) == 64
     lines = capsys.readouterr().err.splitlines()
@@ -152,12 +160,12 @@ def test_the_command_says_every_problem_in_a_line_of_its_own(capsys: pytest.Capt
     assert all(line.startswith("sro run: jobs/job.yaml:") for line in lines)
 
 
-def test_the_command_says_that_a_file_is_not_there(capsys: pytest.CaptureFixture[str]):
+def test_the_command_says_that_a_file_is_not_there(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["none.yaml"]) == 64
     assert "none.yaml" in capsys.readouterr().err
 
 
-def test_help_has_examples(capsys: pytest.CaptureFixture[str]):
+def test_help_has_examples(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         run(["--help"])
     assert "sro run examples/01-quickstart.yaml" in capsys.readouterr().out

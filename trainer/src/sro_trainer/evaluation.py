@@ -9,14 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sro_api.status import EvaluationFigures
+from sro_trainer.bootstrap import Interval, paired_interval
 from sro_trainer.guards import is_copy
 from sro_trainer.similarity import SimilarityEncoder
 from sro_trainer.verdicts import Screener
 
 Rewrite = Callable[[Sequence[str]], list[str]]
 """Greedy paraphrases of sources, in their order."""
-
-_RESAMPLES = 2000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,15 +27,6 @@ class EvaluationResult:
     paraphrases: tuple[str, ...]
     rows: dict[str, NDArray[np.float64]]
     """Per-row values whose means are the figures, each of shape (n,), by the figure's name."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Interval:
-    """A mean difference with its 95 % bootstrap interval over rows."""
-
-    mean: float
-    low: float
-    high: float
 
 
 def evaluate(
@@ -105,15 +95,7 @@ def intervals(before: EvaluationResult, after: EvaluationResult, *, seed: int = 
         seed: of the resampling.
     """
     assert before.sources == after.sources
-    generator = np.random.default_rng(seed)
-    size = len(before.sources)
-    draws = generator.integers(0, size, size=(_RESAMPLES, size))
-    return {name: _interval(after.rows[name] - before.rows[name], draws) for name in before.rows}
-
-
-def _interval(differences: NDArray[np.float64], draws: NDArray[np.int64]) -> Interval:
-    low, high = np.quantile(differences[draws].mean(axis=1), [0.025, 0.975])
-    return Interval(mean=float(differences.mean()), low=float(low), high=float(high))
+    return {name: paired_interval(after.rows[name] - before.rows[name], seed=seed) for name in before.rows}
 
 
 def _passed(screener: Screener, texts: Sequence[str]) -> NDArray[np.float64]:

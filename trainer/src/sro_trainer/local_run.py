@@ -21,7 +21,7 @@ from sro_api.v1alpha1 import SROJob, SROJobSpec
 from sro_trainer import report
 from sro_trainer.errors import ConfigurationError
 
-_MADE_BY_A_RUN = ("run.json", "report.json", "metrics.jsonl", "model", "checkpoints", "cache")
+_MADE_BY_A_RUN = ("run.json", "report.json", "metrics.jsonl", "model", "checkpoints", "evaluations", "screeners")
 """What `--fresh` removes from an output folder; anything else in it is not ours."""
 
 
@@ -80,7 +80,8 @@ def plan(request: Request) -> LocalRun:
     )
     folder = output_path(job.spec.output.uri, config.roots)
     if request.fresh:
-        _remove_earlier(folder)
+        checkpoints = job.spec.output.checkpoints
+        _remove_earlier(folder, output_path(checkpoints, config.roots) if checkpoints else None)
     return _continued(config, folder)
 
 
@@ -170,11 +171,10 @@ def _continued(config: RunConfig, folder: Path) -> LocalRun:
     return LocalRun(config=config, folder=folder, state="unfinished")
 
 
-def _remove_earlier(folder: Path) -> None:
+def _remove_earlier(folder: Path, checkpoints: Path | None) -> None:
     if not (folder / run_config.FILE_NAME).is_file():
         return
-    for name in _MADE_BY_A_RUN:
-        path = folder / name
+    for path in [folder / name for name in _MADE_BY_A_RUN] + ([checkpoints] if checkpoints else []):
         if path.is_dir():
             shutil.rmtree(path)
         else:

@@ -9,7 +9,7 @@ from rich.table import Table
 
 from sro_api.base import ApiModel
 from sro_api.status import EvaluationFigures, EvaluationStatus, OutputStatus
-from sro_trainer.evaluation import Interval
+from sro_trainer.bootstrap import Interval
 
 FILE_NAME = "report.json"
 
