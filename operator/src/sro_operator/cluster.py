@@ -40,6 +40,19 @@ RequestObserver = Callable[[str, str, int], None]
 """Called after each request with verb, resource and HTTP status (0: no answer)."""
 
 
+class ConfigError(Exception):
+    """There is no way to find or enter a cluster; the message says why."""
+
+
+def current_namespace() -> str:
+    """The namespace of the kubeconfig's current context; `default` where it names none."""
+    try:
+        _, active = config.list_kube_config_contexts()
+    except config.ConfigException:
+        return "default"
+    return str((active or {}).get("context", {}).get("namespace") or "default")
+
+
 def _ignore(_verb: str, _resource: str, _status: int) -> None:
     """Count nothing."""
 
@@ -57,13 +70,16 @@ class Cluster:
         """Find the API server: `$KUBECONFIG`, else the pod's own account, else ~/.kube/config.
 
         Raises:
-            kubernetes.aio.config.ConfigException: there is none to be found.
+            ConfigError: there is none to be found.
         """
         settings = client.Configuration()
-        if _SERVICE_ACCOUNT_TOKEN.exists() and not os.environ.get("KUBECONFIG"):
-            config.load_incluster_config(client_configuration=settings)
-        else:
-            await config.load_kube_config(client_configuration=settings)
+        try:
+            if _SERVICE_ACCOUNT_TOKEN.exists() and not os.environ.get("KUBECONFIG"):
+                config.load_incluster_config(client_configuration=settings)
+            else:
+                await config.load_kube_config(client_configuration=settings)
+        except config.ConfigException as error:
+            raise ConfigError(f"no cluster: {error}") from error
         return cls(client.ApiClient(settings), on_request)
 
     async def __aenter__(self) -> Self:
@@ -153,21 +169,29 @@ class Cluster:
             if not error.is_conflict:
                 raise
 
-    async def logs(self, key: Key, *, follow: bool, previous_lines: int | None = None) -> AsyncIterator[str]:
+    async def pod_phase(self, key: Key) -> str:
+        """The phase of one pod."""
+        pod = await self._call("GET", "pods", f"{_path('v1', 'Pod', key.namespace)}/{key.name}")
+        return str(pod.get("status", {}).get("phase", "Pending"))
+
+    async def logs(self, key: Key, *, follow: bool, last_lines: int | None = None) -> AsyncIterator[str]:
         """The log of one pod's trainer container, line by line.
 
         Args:
             key: the pod's namespace and name.
             follow: go on until the container ends.
-            previous_lines: start with this many last lines; all if None.
+            last_lines: start with this many last lines; all if None.
         """
         query = {"container": "trainer", "follow": str(follow).lower()}
-        if previous_lines is not None:
-            query["tailLines"] = str(previous_lines)
+        if last_lines is not None:
+            query["tailLines"] = str(last_lines)
         path = f"{_path('v1', 'Pod', key.namespace)}/{key.name}/log?{urlencode(query)}"
         response = await self._send("GET", "pods/log", path, timeout=aiohttp.ClientTimeout(total=None))
-        async for line in response.content:
-            yield line.decode("utf-8", errors="replace").rstrip("\n")
+        try:
+            async for line in response.content:
+                yield line.decode("utf-8", errors="replace").rstrip("\n")
+        except (TimeoutError, aiohttp.ClientError, OSError) as error:
+            raise ApiError(0, f"the log of {key.name} broke off: {error or type(error).__name__}") from error
 
     async def _apply(self, resource: str, path: str, body: Manifest) -> Manifest:
         query = urlencode({"fieldManager": OPERATOR_FIELD_MANAGER, "force": "true"})

@@ -62,7 +62,7 @@ class Engine:
         """Connect and begin to work.
 
         Raises:
-            kubernetes.aio.config.ConfigException: there is no cluster to be found.
+            ConfigError: there is no cluster to be found.
             OSError: the HTTP port is taken.
         """
         metrics = Metrics()

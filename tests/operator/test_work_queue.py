@@ -1,0 +1,177 @@
+"""The queue in virtual time: no sleeps."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+from sro_operator.errors import ApiError
+from sro_operator.keys import Key
+from sro_operator.work_queue import Outcome, WorkQueue
+
+A, B = Key(namespace="n", name="a"), Key(namespace="n", name="b")
+
+
+class VirtualTimeLoop(asyncio.SelectorEventLoop):
+    """An event loop that jumps to its next timer in place of waiting for it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._now = 0.0
+
+    def time(self) -> float:
+        return self._now
+
+    def _run_once(self) -> None:
+        if not self._ready and self._scheduled:  # type: ignore[attr-defined]
+            self._now = max(self._now, self._scheduled[0].when())  # type: ignore[attr-defined]
+        super()._run_once()  # type: ignore[misc]
+
+
+Looks = list[tuple[float, str]]
+
+
+def play(
+    handler: Callable[[Key, Looks], Awaitable[float | None]],
+    script: Callable[[WorkQueue], Awaitable[None]],
+    concurrency: int = 2,
+) -> tuple[Looks, list[Outcome]]:
+    """Run a queue while the script plays; when each key was looked at, and the outcomes."""
+    looks: Looks = []
+    outcomes: list[Outcome] = []
+
+    async def handle(key: Key) -> float | None:
+        looks.append((round(asyncio.get_running_loop().time(), 3), key.name))
+        return await handler(key, looks)
+
+    async def main() -> None:
+        queue = WorkQueue(handle, concurrency, outcomes.append)
+        worker = asyncio.create_task(queue.run())
+        await script(queue)
+        worker.cancel()
+        await asyncio.gather(worker, return_exceptions=True)
+
+    with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
+        runner.run(main())
+    return looks, outcomes
+
+
+async def quick(_key: Key, _looks: Looks) -> None:
+    return None
+
+
+async def slow(_key: Key, _looks: Looks) -> None:
+    await asyncio.sleep(10)
+
+
+def test_waking_often_looks_once() -> None:
+    async def script(queue: WorkQueue) -> None:
+        for _ in range(5):
+            queue.wake(A)
+        queue.wake(B)
+        await asyncio.sleep(1)
+
+    looks, _ = play(quick, script)
+    assert looks == [(0, "a"), (0, "b")]
+
+
+def test_a_key_woken_while_it_is_looked_at_is_looked_at_once_more_and_never_twice_at_a_time() -> None:
+    async def script(queue: WorkQueue) -> None:
+        queue.wake(A)
+        await asyncio.sleep(3)
+        queue.wake(A)
+        queue.wake(A)
+        await asyncio.sleep(50)
+
+    looks, _ = play(slow, script)
+    assert looks == [(0, "a"), (10, "a")]
+
+
+def test_no_more_keys_than_workers_are_looked_at_together() -> None:
+    async def script(queue: WorkQueue) -> None:
+        queue.wake(A)
+        queue.wake(B)
+        await asyncio.sleep(5)
+        assert len(queue) == 1
+        await asyncio.sleep(50)
+
+    looks, _ = play(slow, script, concurrency=1)
+    assert looks == [(0, "a"), (10, "b")]
+
+
+def test_of_several_times_the_earliest_counts() -> None:
+    async def script(queue: WorkQueue) -> None:
+        queue.wake(A, after_seconds=30)
+        queue.wake(A, after_seconds=5)
+        queue.wake(A, after_seconds=20)
+        await asyncio.sleep(100)
+
+    looks, _ = play(quick, script)
+    assert looks == [(5, "a")]
+
+
+def test_a_look_may_ask_for_the_next() -> None:
+    async def again_twice(_key: Key, looks: Looks) -> float | None:
+        return 7.0 if len(looks) < 3 else None
+
+    async def script(queue: WorkQueue) -> None:
+        queue.wake(A)
+        await asyncio.sleep(100)
+
+    looks, _ = play(again_twice, script)
+    assert looks == [(0, "a"), (7, "a"), (14, "a")]
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (ApiError(500, "x"), [0, 0.5, 1.5, 3.5]),
+        (ApiError(429, "x", retry_after_seconds=3), [0, 3, 6, 9]),
+        (KeyError("a fault of ours"), [0, 0.5, 1.5, 3.5]),
+    ],
+    ids=["server error", "asked to wait", "bug"],
+)
+def test_a_failing_key_pauses_longer_each_time_and_holds_up_no_other(error: Exception, expected: list[float]) -> None:
+    async def fail_thrice(key: Key, looks: Looks) -> None:
+        if key == A and sum(name == "a" for _, name in looks) <= 3:
+            raise error
+
+    async def script(queue: WorkQueue) -> None:
+        queue.wake(A)
+        await asyncio.sleep(0.1)
+        queue.wake(B)
+        await asyncio.sleep(100)
+
+    looks, outcomes = play(fail_thrice, script, concurrency=1)
+    assert [time for time, name in looks if name == "a"] == expected
+    assert (0.1, "b") in looks
+    assert [outcome.error for outcome in outcomes if outcome.key == A] == [error, error, error, None]
+
+
+def test_events_do_not_cut_a_failed_keys_pause_short() -> None:
+    async def fail_slowly(_key: Key, looks: Looks) -> None:
+        await asyncio.sleep(1)
+        if len(looks) == 1:
+            raise ApiError(429, "x", retry_after_seconds=60)
+
+    async def script(queue: WorkQueue) -> None:
+        queue.wake(A)
+        await asyncio.sleep(0.5)
+        queue.wake(A)
+        await asyncio.sleep(200)
+
+    looks, _ = play(fail_slowly, script)
+    assert looks == [(0, "a"), (61, "a")]
+
+
+def test_the_slowest_look_is_known() -> None:
+    async def script(queue: WorkQueue) -> None:
+        queue.wake(A)
+        await asyncio.sleep(4)
+        assert queue.longest_seconds() == 4
+        await asyncio.sleep(7)
+        assert queue.longest_seconds() == 0
+
+    play(slow, script)
