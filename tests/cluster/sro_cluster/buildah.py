@@ -1,6 +1,5 @@
 """Images by ``buildah``, with a storage of its own below the cache; no registry is reached."""
 
-import json
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -10,6 +9,7 @@ from sro_cluster.commands import run
 from sro_cluster.errors import ClusterError
 from sro_cluster.locations import cache_root
 from sro_cluster.locks import locked
+from sro_cluster.storage import Storage
 
 _CERTIFICATES = Path("/etc/ssl/certs")
 _BUNDLE = _CERTIFICATES / "ca-certificates.crt"
@@ -61,26 +61,13 @@ def build(image: str, *, dockerfile: Path, context: Path, arguments: Mapping[str
     _buildah("bud", "--layers", "--tag", image, "--file", str(dockerfile), *mounted, *words, str(context))
 
 
-def export(image: str) -> Path:
-    """Writes an image to an OCI layout, layers uncompressed, and returns its folder.
-
-    The folder is kept: of the next export of the same image only new layers are written. Layers that the image does not
-    have any more are removed.
-    """
-    layout = images_root() / "layouts" / image.replace("/", "_").replace(":", "_")
-    layout.parent.mkdir(parents=True, exist_ok=True)
-    (layout / "index.json").unlink(missing_ok=True)
-    _buildah("push", "--disable-compression", image, f"oci:{layout}")
-    _remove_unused_blobs(layout)
-    return layout
+def storage() -> Storage:
+    """Where the images lie."""
+    return Storage(_storage_root())
 
 
-def identity(image: str) -> str:
-    """The digest of an image's configuration, which names everything in it."""
-    listed = _buildah("images", "--quiet", "--no-trunc", "--filter", f"reference={image}").split()
-    if not listed:
-        raise ClusterError(f"{image} is not built")
-    return listed[0]
+def _storage_root() -> Path:
+    return images_root() / "storage"
 
 
 def _buildah(*arguments: str) -> str:
@@ -89,17 +76,6 @@ def _buildah(*arguments: str) -> str:
     root = images_root()
     temporary = root / "tmp"
     temporary.mkdir(parents=True, exist_ok=True)
-    store = [f"--root={root / 'storage'}", f"--runroot={root / 'run'}", "--storage-driver=overlay"]
+    store = [f"--root={_storage_root()}", f"--runroot={root / 'run'}", "--storage-driver=overlay"]
     environment = {**os.environ, "BUILDAH_ISOLATION": "chroot", "TMPDIR": str(temporary)}
     return run(["buildah", *store, *arguments], env=environment)
-
-
-def _remove_unused_blobs(layout: Path) -> None:
-    index = json.loads((layout / "index.json").read_text())
-    used: set[str] = set()
-    for entry in index["manifests"]:
-        manifest = json.loads((layout / "blobs" / entry["digest"].replace(":", "/")).read_text())
-        used |= {entry["digest"], manifest["config"]["digest"], *(layer["digest"] for layer in manifest["layers"])}
-    for blob in (layout / "blobs" / "sha256").iterdir():
-        if f"sha256:{blob.name}" not in used:
-            blob.unlink()

@@ -89,6 +89,17 @@ class Containerd:
         rows = [line.split() for line in self.ctr("images", "ls").splitlines()[1:]]
         return {row[0]: row[2] for row in rows}
 
+    def remove_replaced_images(self) -> None:
+        """Removes images that lost their name to a newer one, and whatever only they held.
+
+        The runtime gives each image its configuration's digest as a second name, and never takes it back.
+        """
+        images = self.images()
+        named = {digest for name, digest in images.items() if not name.startswith("sha256:")}
+        for name, digest in images.items():
+            if digest not in named:
+                self.ctr("images", "rm", "--sync", name)
+
     def known_blobs(self) -> set[str]:
         """The digests of all layers, configurations and manifests in the content store."""
         return set(self.ctr("content", "ls", "--quiet").split())

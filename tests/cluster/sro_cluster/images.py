@@ -1,22 +1,23 @@
 """The images that pods run: built by buildah, handed to the node's containerd layer by layer."""
 
-import io
+import hashlib
 import json
 import logging
 import tarfile
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import IO
 
 from sro_cluster import buildah
 from sro_cluster.claim import Claim, is_taken, noted_directory
-from sro_cluster.client import Manifest
 from sro_cluster.containerd import Containerd
 from sro_cluster.locations import REPOSITORY
 from sro_cluster.node import remove_last_node
 from sro_cluster.processes import Processes
+from sro_cluster.storage import Storage, StoredImage
 from sro_cluster.wheels import prepare_context
 
 logger = logging.getLogger(__name__)
@@ -66,16 +67,24 @@ def build_images(images: tuple[Image, ...] = ALL) -> None:
 
 
 def load_images(containerd: Containerd, references: tuple[str, ...]) -> None:
-    """Imports what containerd does not have yet; of an image it has in part, only the new layers."""
+    """Imports what containerd does not have yet; of an image it has in part, only the new layers.
+
+    Raises:
+        ClusterError: an image was not built, or was refused.
+    """
+    storage = buildah.storage()
     present = containerd.images()
     for reference in references:
-        source = buildah.BASE if reference == PYTHON_IMAGE else reference
-        identity = buildah.identity(source)
-        if reference in present and _config_digest(containerd, present[reference]) == identity:
+        image = storage.image(buildah.BASE if reference == PYTHON_IMAGE else reference)
+        if reference in present and _config_digest(containerd, present[reference]) == image.config_digest:
             continue
-        layout = buildah.export(source)
-        _import(containerd, layout, reference)
+        known = containerd.known_blobs()
+        wanted = {digest: size for digest, size in image.layers.items() if digest not in known}
+        containerd.import_stream(
+            partial(_write_archive, image=image, reference=reference, storage=storage, wanted=wanted)
+        )
         logger.info("image imported", extra={"image": reference})
+    containerd.remove_replaced_images()
 
 
 def build_and_load(images: tuple[Image, ...] = ALL) -> None:
@@ -103,35 +112,44 @@ def _config_digest(containerd: Containerd, manifest_digest: str) -> str:
     return str(manifest.get("config", {}).get("digest", ""))
 
 
-def _import(containerd: Containerd, layout: Path, reference: str) -> None:
-    known = containerd.known_blobs()
-    containerd.import_stream(lambda stream: _write_thin_archive(stream, layout, reference, known))
+def _write_archive(
+    stream: IO[bytes], *, image: StoredImage, reference: str, storage: Storage, wanted: Mapping[str, int]
+) -> None:
+    """Writes an OCI layout as tar, under the name that pods use, with the wanted layers (digest, size in bytes) only."""
+    manifest_digest = f"sha256:{hashlib.sha256(image.manifest).hexdigest()}"
+    index = {
+        "schemaVersion": 2,
+        "manifests": [
+            {
+                "mediaType": json.loads(image.manifest)["mediaType"],
+                "digest": manifest_digest,
+                "size": len(image.manifest),
+                "annotations": {"io.containerd.image.name": reference},
+            }
+        ],
+    }
+    small = {
+        "oci-layout": b'{"imageLayoutVersion": "1.0.0"}',
+        "index.json": json.dumps(index).encode(),
+        _blob(manifest_digest): image.manifest,
+        _blob(image.config_digest): image.config,
+    }
+    for name, content in small.items():
+        _write_entry(stream, name, len(content), [content])
+    for digest, size in wanted.items():
+        _write_entry(stream, _blob(digest), size, storage.layer(digest))
+    stream.write(tarfile.NUL * tarfile.BLOCKSIZE * 2)
 
 
-def _write_thin_archive(stream: IO[bytes], layout: Path, reference: str, known: set[str]) -> None:
-    """Writes an OCI layout as tar, under the name that pods use, without the blobs that the receiver knows."""
-    index = json.loads((layout / "index.json").read_text())
-    index["manifests"] = [
-        {**entry, "annotations": {"io.containerd.image.name": reference}} for entry in index["manifests"]
-    ]
-    with tarfile.open(fileobj=stream, mode="w|") as archive:
-        for name, content in (("oci-layout", (layout / "oci-layout").read_bytes()), ("index.json", _encoded(index))):
-            entry = tarfile.TarInfo(name)
-            entry.size = len(content)
-            archive.addfile(entry, io.BytesIO(content))
-        for digest in _blobs_of(layout, index):
-            if digest not in known:
-                path = f"blobs/{digest.replace(':', '/')}"
-                archive.add(layout / path, arcname=path)
+def _write_entry(stream: IO[bytes], name: str, size: int, pieces: Iterable[bytes]) -> None:
+    """Writes one tar entry whose content comes in pieces, which :mod:`tarfile` has no call for."""
+    entry = tarfile.TarInfo(name)
+    entry.size = size
+    stream.write(entry.tobuf())
+    for piece in pieces:
+        stream.write(piece)
+    stream.write(tarfile.NUL * (-size % tarfile.BLOCKSIZE))
 
 
-def _blobs_of(layout: Path, index: Manifest) -> list[str]:
-    digests: list[str] = []
-    for entry in index["manifests"]:
-        manifest = json.loads((layout / "blobs" / entry["digest"].replace(":", "/")).read_text())
-        digests += [entry["digest"], manifest["config"]["digest"], *(layer["digest"] for layer in manifest["layers"])]
-    return list(dict.fromkeys(digests))
-
-
-def _encoded(document: Manifest) -> bytes:
-    return json.dumps(document).encode()
+def _blob(digest: str) -> str:
+    return f"blobs/{digest.replace(':', '/')}"
