@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
+# Before its import, or its assertions would fail without a word.
 pytest.register_assert_rewrite("operator_stage")
 
-from operator_stage import Caller, Stage, wait_until
-from sro_cluster.controlplane import ControlPlane
+from operator_stage import Caller, Stage, wait_until  # noqa: E402
+from sro_cluster.controlplane import ControlPlane  # noqa: E402
 
 pytestmark = pytest.mark.e2e
 pytest_plugins = ["operator_stage"]

@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
+# Before its import, or its assertions would fail without a word.
 pytest.register_assert_rewrite("operator_stage")
 
-from operator_stage import (
+from operator_stage import (  # noqa: E402
     OperatorProcess,
     Stage,
     condition,

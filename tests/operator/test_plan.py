@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -101,7 +102,7 @@ def test_each_failure_in_a_row_doubles_the_pause_up_to_the_limit(reasons: list[s
 
 
 def test_suspension_deletes_the_running_attempt_once() -> None:
-    spec = {"runPolicy": {"suspend": True}}
+    spec: dict[str, Any] = {"runPolicy": {"suspend": True}}
     assert plan(Observed(jobs=(gang(),), pods=(LIVE,)), **spec).actions == (DeleteAttempt(job=gang()),)
     assert plan(Observed(jobs=(gang(is_deleting=True),), pods=(LIVE,)), **spec).actions == ()
 
@@ -171,6 +172,6 @@ PROGRESS = ProgressStatus(attempt=1, step=40, total_steps=100, percent=40, last_
     ],
     ids=["on a claim", "checkpoints on a claim", "in the pod's scratch", "on a volume of the spec"],
 )
-def test_an_attempt_resumes_from_the_last_checkpoint_that_outlives_its_pod(spec: dict[str, object], step: int) -> None:
+def test_an_attempt_resumes_from_the_last_checkpoint_that_outlives_its_pod(spec: dict[str, Any], step: int) -> None:
     status = SROJobStatus(attempts=(ended(),), progress=PROGRESS)
     assert plan(Observed(), status, **spec).actions == (StartAttempt(number=2, resumed_from_step=step),)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import logging
 import sys
 from collections.abc import Coroutine
 from datetime import UTC, datetime
@@ -57,6 +58,8 @@ def _key(options: argparse.Namespace) -> Key:
 
 
 def _run(work: Coroutine[None, None, None]) -> int:
+    # Errors are told in one line of our own: what libraries log beside them is left out.
+    logging.getLogger().addHandler(logging.NullHandler())
     try:
         asyncio.run(work)
     except (ApiError, ConfigError, NotFoundError, InvalidSpecError) as error:

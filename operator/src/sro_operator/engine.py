@@ -37,7 +37,8 @@ class _Sight:
     generation: int
     is_deleting: bool
     labels: tuple[tuple[str, str], ...]
-    status: str
+    status: int
+    """Its hash: thousands of jobs are remembered."""
 
 
 class Engine:
@@ -184,5 +185,5 @@ def _sight(manifest: Manifest) -> _Sight:
         generation=metadata.get("generation", 0),
         is_deleting="deletionTimestamp" in metadata,
         labels=tuple(sorted(metadata.get("labels", {}).items())),
-        status=repr(status),
+        status=hash(repr(status)),
     )

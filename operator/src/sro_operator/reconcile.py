@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable
 from datetime import datetime
@@ -127,19 +128,26 @@ class JobReconciler:
 
     async def _start(self, key: Key, job: SROJob, action: StartAttempt) -> Refusal | None:
         children = desired_children(job, self._settings, action.number, resumed_from_step=action.resumed_from_step)
-        for child in (*children.supports, children.job):
-            try:
-                await self._cluster.apply(child)
-            except ApiError as error:
-                if not error.is_refusal:
-                    raise
-                text = f"{child['kind']} {child['metadata']['name']} was refused: {error.message}"
-                logger.warning("child refused", extra={"job": key.name, "namespace": key.namespace, "cause": text})
-                # A support is refused for lack of rights, or while an older object of its name is on its way out.
-                return Refusal(message=text, is_permanent=error.is_invalid and child is children.job)
+        refusals = await asyncio.gather(*(self._refusal_of(key, child) for child in children.supports))
+        # The gang comes last: its pods need all of the others.
+        if refusal := next(filter(None, refusals), None) or await self._refusal_of(key, children.job):
+            return refusal
         self._pods.forget(key, before_attempt=action.number)
         fields = {"job": key.name, "namespace": key.namespace, "attempt": action.number}
         logger.info("attempt started", extra=fields)
+        return None
+
+    async def _refusal_of(self, key: Key, child: Manifest) -> Refusal | None:
+        """Apply a child; what the API server said if it refused."""
+        try:
+            await self._cluster.apply(child)
+        except ApiError as error:
+            if not error.is_refusal:
+                raise
+            text = f"{child['kind']} {child['metadata']['name']} was refused: {error.message}"
+            logger.warning("child refused", extra={"job": key.name, "namespace": key.namespace, "cause": text})
+            # A support is refused for lack of rights, or while an older object of its name is on its way out.
+            return Refusal(message=text, is_permanent=error.is_invalid and child["kind"] == "Job")
         return None
 
     async def _delete_attempt(self, key: Key, job: SROJob, action: DeleteAttempt) -> None:
