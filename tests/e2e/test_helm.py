@@ -88,7 +88,7 @@ def job_is_untouched(kubectl: Kubectl, namespace: str, uid: str) -> bool:
 
 def leftovers(kubectl: Kubectl) -> list[str]:
     """Objects of the release that are in the cluster."""
-    kinds = "all,serviceaccount,role,rolebinding,clusterrole,clusterrolebinding,crd,networkpolicy,pdb,secret"
+    kinds = "deployment,replicaset,pod,service,serviceaccount,role,rolebinding,clusterrole,clusterrolebinding,crd,networkpolicy,pdb,secret"
     policies = "validatingadmissionpolicy,validatingadmissionpolicybinding"
     label = f"app.kubernetes.io/instance={NAME}"
     return kubectl("get", f"{kinds},{policies}", "-A", "-l", label, "-o", "name").split()
@@ -192,13 +192,21 @@ def test_a_namespace_can_be_deleted_after_an_uninstall(releases: Releases, kubec
         kubectl("get", "namespace", "leaving")
 
 
-def test_the_operators_namespace_can_be_deleted_without_an_uninstall(releases: Releases, kubectl: Kubectl) -> None:
+def test_a_release_whose_namespace_was_deleted_can_be_installed_again(releases: Releases, kubectl: Kubectl) -> None:
     releases.install(NAME, NAMESPACE)
     uid = start_job(kubectl, "orphaned")
     kubectl("delete", "namespace", NAMESPACE, "--timeout=180s")
+    assert releases.names() == []
+    releases.install(NAME, NAMESPACE)
     assert job_is_untouched(kubectl, "orphaned", uid)
-    for kind in ("clusterrole", "clusterrolebinding", "validatingadmissionpolicy", "validatingadmissionpolicybinding"):
-        kubectl("delete", kind, "-l", f"app.kubernetes.io/instance={NAME}")
+
+
+def test_what_a_deleted_namespace_leaves_behind_can_be_cleared_up(releases: Releases, kubectl: Kubectl) -> None:
+    releases.install(NAME, NAMESPACE)
+    kubectl("delete", "namespace", NAMESPACE, "--timeout=180s")
+    cluster_wide = "clusterrole,clusterrolebinding,validatingadmissionpolicy,validatingadmissionpolicybinding"
+    kubectl("delete", cluster_wide, "--selector", f"app.kubernetes.io/instance={NAME}")
+    assert leftovers(kubectl) == ["customresourcedefinition.apiextensions.k8s.io/srojobs.sro.dev"]
 
 
 def test_a_second_install_adopts_the_definition_that_the_first_left(releases: Releases, kubectl: Kubectl) -> None:
@@ -240,13 +248,26 @@ def test_a_definition_made_by_hand_can_be_taken_over(
 
 
 @pytest.mark.usefixtures("no_definition")
-def test_without_the_keep_policy_an_uninstall_takes_every_job_along(releases: Releases, kubectl: Kubectl) -> None:
+def test_without_the_keep_policy_an_uninstall_takes_the_definition_and_the_jobs(
+    releases: Releases, kubectl: Kubectl
+) -> None:
     releases.install(NAME, NAMESPACE, {"crds": {"keep": False}})
     start_job(kubectl, "swept")
     releases.uninstall(NAME, NAMESPACE)
     kubectl("wait", "--for=delete", CRD, "--timeout=60s")
-    pods = ("get", "pods", "-n", "swept", "-o", "name")
-    kubectl.wait_until(lambda: not kubectl(*pods), seconds=60, what="the pods are gone")
+    with pytest.raises(ClusterError, match="could not find the requested resource"):
+        kubectl("get", "--raw", "/apis/sro.dev/v1alpha1/namespaces/swept/srojobs")
+
+
+@pytest.mark.usefixtures("no_definition")
+def test_everything_can_be_removed_down_to_the_last_pod(releases: Releases, kubectl: Kubectl) -> None:
+    releases.install(NAME, NAMESPACE)
+    start_job(kubectl, "wound-up")
+    releases.uninstall(NAME, NAMESPACE)
+    kubectl("delete", "srojobs", "--all", "--all-namespaces", "--cascade=foreground", "--timeout=240s")
+    assert kubectl("get", "job,pod,service,role", "-n", "wound-up", "-o", "name") == ""
+    kubectl("delete", CRD, "--timeout=60s")
+    assert leftovers(kubectl) == []
 
 
 def test_a_namespaced_operator_has_rights_in_its_namespaces_alone(releases: Releases, kubectl: Kubectl) -> None:
