@@ -56,10 +56,10 @@ class Containerd:
 
     def remove_containers(self) -> None:
         """Ends all tasks and removes all containers with their snapshots."""
-        for task in self.ctr("tasks", "ls", "--quiet").split():
-            self.ctr("tasks", "rm", "--force", task)
+        for task in self._tasks():
+            self._remove(("tasks", "rm", "--force"), task, listed=self._tasks)
         for container in self._containers():
-            self.ctr("containers", "rm", container)
+            self._remove(("containers", "rm"), container, listed=self._containers)
 
     def import_image(self, archive: Path) -> None:
         """Imports an image from a docker-archive tar."""
@@ -118,6 +118,17 @@ class Containerd:
         except ClusterError:
             return False
         return True
+
+    def _remove(self, command: tuple[str, ...], name: str, *, listed: Callable[[], list[str]]) -> None:
+        """Removes what the runtime may be about to remove itself, when its program has just ended."""
+        try:
+            self.ctr(*command, name)
+        except ClusterError:
+            if name in listed():
+                raise
+
+    def _tasks(self) -> list[str]:
+        return self.ctr("tasks", "ls", "--quiet").split()
 
     def _containers(self) -> list[str]:
         return self.ctr("containers", "ls", "--quiet").split()

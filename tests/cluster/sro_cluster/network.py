@@ -69,12 +69,9 @@ def write_cni_configuration(folder: Path, *, addresses: Path) -> None:
 
 
 def remove_network() -> None:
-    """Removes what a node left: the bridge and what is attached to it, rules, and the CNI's notes."""
-    attached = Path(f"/sys/class/net/{BRIDGE}/brif")
-    names = [entry.name for entry in attached.iterdir()] if attached.exists() else []
-    for name in [*names, BRIDGE]:
-        if Path(f"/sys/class/net/{name}").exists():
-            run(["ip", "link", "delete", name])
+    """Removes what a node left: the bridge, rules, and the CNI's notes. A pod's interface goes with its namespace."""
+    if Path(f"/sys/class/net/{BRIDGE}").exists():
+        run(["ip", "link", "delete", BRIDGE])
     for family, table in (("inet", _TABLE), ("ip", _PROXY_TABLE), ("ip6", _PROXY_TABLE)):
         if f"table {family} {table}\n" in run(["nft", "list", "tables"]):
             run(["nft", "delete", "table", family, table])

@@ -83,13 +83,15 @@ class Node:
 
     def stop(self) -> None:
         """Stops everything and removes interfaces, rules, mounts and containers."""
-        for name in ("kubelet", "kube-proxy"):
-            self.control_plane.processes.stop(name)
-        self.containerd.stop()
-        remove_leftovers(self.directory)
-        forget()
-        self.control_plane.stop()
-        self._claim.release()
+        try:
+            for name in ("kubelet", "kube-proxy"):
+                self.control_plane.processes.stop(name)
+            self.containerd.stop()
+        finally:
+            remove_leftovers(self.directory)
+            forget()
+            self.control_plane.stop()
+            self._claim.release()
 
     def detach(self) -> None:
         """Leaves the node to itself: its kubelet holds the claim from now on."""
