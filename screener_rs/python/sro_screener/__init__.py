@@ -1,1 +1,26 @@
+"""Exact, fast scoring of short texts, in Rust.
+
+`Encoder` packs texts into batches with the token ids of Hugging Face tokenizers, `verdicts` turns logits into scores
+and verdicts in the callers' order, and `NbLogisticModel` scores text by a linear model of its words. A score at or
+above the threshold fails, everywhere.
+
+>>> import numpy as np
+>>> logits = np.array([[2.0, -1.0], [0.0, 0.0]], dtype=np.float32)
+>>> scores, passed = verdicts(logits, label_index=1, threshold=0.5, permutation=np.array([1, 0]))
+>>> scores.round(3).tolist(), passed.tolist()
+([0.5, 0.047], [False, True])
+
+>>> from sro_screener.fit import fit_nb_logistic
+>>> toxic, neutral = ["you utter fool", "what a fool", "fool again"], ["thank you", "what a day", "again tomorrow"]
+>>> model = fit_nb_logistic(toxic, neutral, min_df=1, seed=0)
+>>> model.toxic_words(1)[0].word
+'fool'
+>>> model.verdicts(["You FOOL!", "Thank you."], threshold=0.5)[1].tolist()
+[False, True]
+"""
+
 from sro_screener._native import Batch, Encoder, NbLogistic, verdicts
+from sro_screener.model import NbLogisticModel, NbSettings, ToxicWord
+
+__all__ = ["Batch", "Encoder", "NbLogistic", "NbLogisticModel", "NbSettings", "ToxicWord", "verdicts"]
+__version__ = "0.1.0"

@@ -62,7 +62,7 @@ pub(crate) fn push_stripped(text: &str, out: &mut String) {
 fn push_hangul(point: u32, out: &mut String) {
     let index = point - 0xAC00;
     let jamo = [0x1100 + index / 588, 0x1161 + index % 588 / 28, 0x11A7 + index % 28];
-    let count = if index % 28 == 0 { 2 } else { 3 };
+    let count = if index.is_multiple_of(28) { 2 } else { 3 };
     out.extend(jamo.iter().take(count).filter_map(|&point| char::from_u32(point)));
 }
 

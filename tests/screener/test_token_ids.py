@@ -1,0 +1,124 @@
+"""Token ids equal those of Hugging Face tokenizers."""
+
+import json
+from itertools import islice
+from pathlib import Path
+
+import pytest
+from tokenizers import Tokenizer
+
+from sro_screener import Encoder
+from sro_screener.testing import code_point_texts, generated_texts, hostile_texts
+
+SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
+
+
+def encoder_of(reference: Tokenizer, max_length: int | None = None) -> Encoder:
+    return Encoder.from_json(reference.to_str(), max_length)
+
+
+def rows(encoder: Encoder, texts: list[str]) -> list[list[int]]:
+    ids, offsets = encoder.encode_ids(texts)
+    return [ids[start:end].tolist() for start, end in zip(offsets[:-1], offsets[1:], strict=True)]
+
+
+def first_difference(
+    reference: Tokenizer, encoder: Encoder, texts: list[str]
+) -> tuple[str, list[int], list[int]] | None:
+    found = rows(encoder, texts)
+    expected = [encoding.ids for encoding in reference.encode_batch_fast(texts)]
+    return next(((t[:200], a, b) for t, a, b in zip(texts, found, expected, strict=True) if a != b), None)
+
+
+def plain(path: Path) -> Tokenizer:
+    reference = Tokenizer.from_file(str(path))
+    reference.no_padding()
+    reference.no_truncation()
+    return reference
+
+
+def test_generated_texts_have_the_reference_ids(trained: Tokenizer) -> None:
+    assert first_difference(trained, encoder_of(trained), list(generated_texts(2500))) is None
+
+
+def test_every_code_point_has_the_reference_ids(trained: Tokenizer) -> None:
+    assert (
+        first_difference(trained, encoder_of(trained), code_point_texts()[:: 4 if "BPE" in trained.to_str() else 2])
+        is None
+    )
+
+
+@pytest.mark.parametrize("side", ["left", "right"])
+@pytest.mark.parametrize("max_length", [2, 3, 7, 40])
+def test_truncated_texts_have_the_reference_ids(trained: Tokenizer, max_length: int, side: str) -> None:
+    reference = Tokenizer.from_str(trained.to_str())
+    reference.enable_truncation(max_length, direction=side)
+    encoder = Encoder.from_json(reference.to_str(), max_length)
+    assert encoder.truncation_side == side
+    assert first_difference(reference, encoder, list(islice(generated_texts(500, seed=max_length), 25, 500))) is None
+
+
+def test_published_tokenizers_give_the_reference_ids_on_generated_texts(published: Path) -> None:
+    encoder = Encoder.from_file(published, None)
+    assert first_difference(plain(published), encoder, list(generated_texts(2000, seed=3))) is None
+
+
+def test_published_tokenizers_give_the_reference_ids_on_every_code_point(published: Path) -> None:
+    assert first_difference(plain(published), Encoder.from_file(published, None), code_point_texts()[::4]) is None
+
+
+@pytest.mark.parametrize(
+    "name", ["paradetox.tsv", "jigsaw_toxic.csv", "dev_toxic.txt", "dev_normal.txt", "wagahai.txt"]
+)
+def test_published_tokenizers_give_the_reference_ids_on_real_text(published: Path, name: str) -> None:
+    path = SHARED / name
+    if not path.exists():
+        pytest.skip(f"{path} is not there")
+    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+    reference, encoder = plain(published), Encoder.from_file(published, None)
+    assert first_difference(reference, encoder, lines[::3]) is None
+
+
+def test_arguments_win_over_truncation_and_padding_in_the_file(published: Path) -> None:
+    reference = plain(published)
+    reference.enable_truncation(9)
+    encoder = Encoder.from_file(published, 9)
+    assert first_difference(reference, encoder, ["one two three four five six seven eight nine ten", "one", ""]) is None
+
+
+def test_a_word_of_100_kb_is_merged_as_in_the_reference(trained: Tokenizer) -> None:
+    assert (
+        first_difference(trained, encoder_of(trained), [text for text in hostile_texts() if len(text) > 9000]) is None
+    )
+
+
+def test_an_id_from_the_file_that_the_reference_ignores_is_ignored(uncased: Tokenizer) -> None:
+    document = json.loads(uncased.to_str())
+    document["added_tokens"].append(dict(document["added_tokens"][0], content="<new>", id=9999))
+    reference = Tokenizer.from_str(json.dumps(document))
+    assert reference.encode("<new>").ids[1] != 9999
+    assert first_difference(reference, encoder_of(reference), ["a <new> b"]) is None
+
+
+@pytest.mark.parametrize("kind", ["wordpiece", "bpe", "unigram"])
+def test_a_legacy_file_without_a_model_type_is_told_by_its_fields(kind: str) -> None:
+    models = {
+        "wordpiece": {
+            "unk_token": "[UNK]",
+            "continuing_subword_prefix": "##",
+            "max_input_chars_per_word": 10,
+            "vocab": {"[UNK]": 0, "a": 1, "##b": 2},
+        },
+        "bpe": {"vocab": {"a": 0, "b": 1, "ab": 2}, "merges": ["a b"]},
+        "unigram": {"unk_id": 0, "vocab": [["<unk>", 0.0], ["a", -1.0], ["ab", -3.0], ["b", -2.0]]},
+    }
+    document = json.dumps({"version": "1.0", "added_tokens": [], "model": models[kind]})
+    reference = Tokenizer.from_str(document)
+    assert first_difference(reference, Encoder.from_json(document, None), ["ab", "abab", "a", "abz", "zz"]) is None
+
+
+def test_of_two_equal_covers_the_one_found_first_counts() -> None:
+    vocab = [["<unk>", 0.0], ["a", -1.0], ["b", -1.0], ["c", -1.0], ["ab", -2.0], ["bc", -2.0], ["abc", -3.0]]
+    document = json.dumps({"version": "1.0", "model": {"type": "Unigram", "unk_id": 0, "vocab": vocab}})
+    texts = ["abc", "abcabc", "bcab", "cabc", "aabbcc"]
+    assert first_difference(Tokenizer.from_str(document), Encoder.from_json(document, None), texts) is None
