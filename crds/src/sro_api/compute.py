@@ -115,16 +115,15 @@ class VolumeMount(ApiModel):
     reason="FieldValueForbidden",
 )
 @rule(
-    "self.volumes.all(volume, !(volume.name in ['config', 'tmp', 'workspace', 'shared-memory']) && "
-    "!volume.name.startsWith('claim-'))",
-    "must not be called config, tmp, workspace, shared-memory or claim-*, which the operator mounts",
+    "self.volumes.all(volume, !volume.name.startsWith('sro-'))",
+    "must not have names that start with sro-, which are the operator's",
     at=".volumes",
     reason="FieldValueForbidden",
 )
 @rule(
-    "self.volumeMounts.all(mount, !(mount.mountPath in ['/etc/sro', '/tmp', '/workspace', '/dev/shm']) && "
+    "self.volumeMounts.all(mount, mount.mountPath != '/etc/sro' && !mount.mountPath.startsWith('/etc/sro/') && "
     "!mount.mountPath.startsWith('/mnt/sro'))",
-    "must not be at /etc/sro, /tmp, /workspace, /dev/shm or below /mnt/sro, which the operator mounts",
+    "must not be at or below /etc/sro or /mnt/sro, which the operator mounts",
     at=".volumeMounts",
     reason="FieldValueForbidden",
 )
