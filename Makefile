@@ -97,12 +97,14 @@ contracts: setup ## who may import whom
 generate: setup ## write everything that is generated
 	$(BIN)/python -m sro_api.schema $(CRD)
 	$(BIN)/python charts/crd_template.py
+	$(BIN)/python charts/values_table.py
 	$(BIN)/python examples/data/make_corpus.py
 
 .PHONY: verify
 verify: setup ## regenerate everything and fail on a difference
 	$(BIN)/python -m sro_api.schema --check $(CRD)
 	$(BIN)/python charts/crd_template.py --check
+	$(BIN)/python charts/values_table.py --check
 	$(BIN)/python examples/data/make_corpus.py --check
 
 .PHONY: check

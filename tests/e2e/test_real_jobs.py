@@ -52,12 +52,12 @@ def site(
     }
     settings = [f"--set={key}={value}" for key, value in values.items()]
     run(
-        [*helm, "install", "sro", ROOT / "charts" / "sro-operator", "-n", "sro-system", "--create-namespace", *settings]
+        [*helm, "install", "sro-operator", ROOT / "charts" / "sro-operator", "-n", "sro-system", "--create-namespace", *settings]
     )
     node_kubectl.apply([restricted_namespace("jobs"), *claim_on(volume, "jobs")])
     node_kubectl("rollout", "status", "deployment", "-n", "sro-system", "--timeout=180s")
     yield Site(kubectl=node_kubectl, namespace="jobs", volume=volume)
-    run([*helm, "uninstall", "sro", "-n", "sro-system"])
+    run([*helm, "uninstall", "sro-operator", "-n", "sro-system"])
 
 
 def job(name: str, **sections: Manifest) -> Manifest:
