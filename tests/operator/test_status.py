@@ -256,6 +256,16 @@ def test_an_attempt_ended_by_suspension_does_not_count_and_the_next_says_resumed
     assert (resumed.phase, entry.status, entry.reason) == ("Queued", "False", "ResumedByUser")
 
 
+def test_an_attempt_after_a_failure_says_started_and_does_not_claim_to_be_resumed() -> None:
+    observed = Observed(jobs=(failed_gang(1), gang(2)), pods=(pod(0, "Failed", 1),))
+    false = {
+        entry.type: entry.reason
+        for entry in next_status(make_job(), observed, NOW).conditions
+        if entry.status == "False"
+    }
+    assert (false["Restarting"], false["Suspended"]) == ("AttemptStarted", "PodsPending")
+
+
 @pytest.mark.parametrize(("limit", "phase"), [(99, "Failed"), (100, "Failed"), (101, "Running")])
 def test_the_deadline_counts_the_seconds_of_the_running_attempt(limit: int, phase: str) -> None:
     job = make_job(runPolicy={"activeDeadlineSeconds": limit})

@@ -22,6 +22,13 @@ class Children:
     job: Manifest
     """The gang, made last and made once: its template cannot change, and a queue may have written to it since."""
 
+    @property
+    def waves(self) -> tuple[tuple[Manifest, ...], ...]:
+        """All of them, in groups: what is in one needs what is in those before it."""
+        bindings = tuple(child for child in self.supports if child["kind"] == "RoleBinding")
+        others = tuple(child for child in self.supports if child["kind"] != "RoleBinding")
+        return (others, bindings, (self.job,))
+
 
 def desired_children(job: SROJob, settings: OperatorSettings, attempt: int, *, resumed_from_step: int = 0) -> Children:
     """The children of one attempt.

@@ -19,6 +19,7 @@ from sro_operator.keys import Key
 from sro_operator.memory import PodMemory, WatchAudit
 from sro_operator.metrics import Metrics
 from sro_operator.observed import trainer_pod
+from sro_operator.ports import ClusterPort
 from sro_operator.reconcile import JobReconciler
 from sro_operator.server import serve
 from sro_operator.settings import OperatorSettings
@@ -30,7 +31,7 @@ RESYNC_RETRY_SECONDS = 2.0
 
 
 @dataclass(frozen=True)
-class _Sight:
+class Sight:
     """What of an SROJob is worth a look when it changes: everything but its progress."""
 
     uid: str
@@ -44,19 +45,19 @@ class _Sight:
 class Engine:
     """One operator process, without the watches: handlers.py brings their events here."""
 
-    def __init__(self, settings: OperatorSettings, cluster: Cluster, metrics: Metrics) -> None:
+    def __init__(self, settings: OperatorSettings, cluster: ClusterPort, metrics: Metrics) -> None:
         """Build it idle."""
         self._settings = settings
         self._cluster = cluster
         self._metrics = metrics
         self._pods = PodMemory()
         self._audit = WatchAudit()
-        self._sights: dict[Key, _Sight] = {}
+        self._sights: dict[Key, Sight] = {}
         self._resynced: float | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._site: web.AppRunner | None = None
         self._reconcile = JobReconciler(cluster, settings, self._pods, lambda: datetime.now(UTC))
-        self._queue = WorkQueue(self._reconcile, settings.concurrency, self._count)
+        self.queue = WorkQueue(self._reconcile, settings.concurrency, self._count)
 
     @classmethod
     async def start(cls, settings: OperatorSettings) -> Self:
@@ -69,7 +70,7 @@ class Engine:
         metrics = Metrics()
         engine = cls(settings, await Cluster.connect(metrics.count_request), metrics)
         engine._site = await serve(engine, settings)
-        engine._tasks = [asyncio.create_task(engine._queue.run()), asyncio.create_task(engine._resync_for_ever())]
+        engine._tasks = [asyncio.create_task(engine.queue.run()), asyncio.create_task(engine._resync_for_ever())]
         return engine
 
     async def stop(self) -> None:
@@ -88,29 +89,29 @@ class Engine:
         if event == "DELETED":
             self._audit.deleted(metadata["uid"])
             self._sights.pop(key, None)
-            self._queue.forget(key)
-            self._queue.wake(key)
+            self.queue.forget(key)
+            self.queue.wake(key)
             return
         self._audit.seen(metadata["uid"], metadata["resourceVersion"])
-        sight = _sight(manifest)
+        sight = sight_of(manifest)
         if self._sights.get(key) != sight:
             self._sights[key] = sight
-            self._queue.wake(key)
+            self.queue.wake(key)
 
     def on_child(self, manifest: Manifest) -> None:
         """A watch delivered a Job of ours."""
-        self._queue.wake(_owner(manifest))
+        self.queue.wake(_owner(manifest))
 
     def on_pod(self, event: str | None, manifest: Manifest) -> None:
         """A watch delivered a trainer pod."""
         key = _owner(manifest)
         if self._pods.note(key, trainer_pod(manifest), is_gone=event == "DELETED"):
-            self._queue.wake(key)
+            self.queue.wake(key)
 
     def ailments(self) -> list[str]:
         """What a restart may cure; empty while all is well."""
         limit, ailments = self._settings.stuck_seconds, []
-        if (slowest := self._queue.longest_seconds()) > limit:
+        if (slowest := self.queue.longest_seconds()) > limit:
             ailments.append(f"one reconcile has taken {slowest:.0f} s")
         if (lag := self._audit.lag_seconds(time.monotonic())) > limit:
             ailments.append(f"a watch has owed a change for {lag:.0f} s")
@@ -128,7 +129,7 @@ class Engine:
 
     def metrics_page(self) -> bytes:
         """The exposition text for Prometheus."""
-        self._metrics.queue_depth.set(len(self._queue))
+        self._metrics.queue_depth.set(len(self.queue))
         self._metrics.watch_lag.set(self._audit.lag_seconds(time.monotonic()))
         return self._metrics.page(self._reconcile.phases.values())
 
@@ -136,13 +137,13 @@ class Engine:
         while True:
             pause = self._settings.resync_seconds
             try:
-                await self._resync()
+                await self.resync()
             except ApiError as error:
                 logger.warning("resync failed", extra={"cause": str(error)})
                 pause = min(pause, error.retry_after_seconds or RESYNC_RETRY_SECONDS)
             await asyncio.sleep(pause)
 
-    async def _resync(self) -> None:
+    async def resync(self) -> None:
         """List all jobs, look at those that are not finished, and forget those that are gone."""
         asked, versions, present = time.monotonic(), {}, set()
         async for manifest in self._cluster.sro_jobs(self._settings.namespaces):
@@ -152,11 +153,11 @@ class Engine:
             versions[metadata["uid"]] = metadata["resourceVersion"]
             if manifest.get("status", {}).get("phase") not in FINAL_PHASES:
                 self._reconcile.ask_repair(key)
-                self._queue.wake(key)
+                self.queue.wake(key)
             elif key not in self._reconcile.phases:
-                self._queue.wake(key)
+                self.queue.wake(key)
         for key in set(self._reconcile.phases) - present:
-            self._queue.wake(key)
+            self.queue.wake(key)
         self._audit.listed(versions, asked)
         self._resynced = time.monotonic()
         self._metrics.last_resync.set_to_current_time()
@@ -177,10 +178,11 @@ def _owner(manifest: Manifest) -> Key:
     return Key(namespace=metadata["namespace"], name=metadata["labels"][JOB_NAME_LABEL])
 
 
-def _sight(manifest: Manifest) -> _Sight:
+def sight_of(manifest: Manifest) -> Sight:
+    """What of a job's manifest is worth a look."""
     metadata = manifest["metadata"]
     status = {key: value for key, value in manifest.get("status", {}).items() if key != "progress"}
-    return _Sight(
+    return Sight(
         uid=metadata["uid"],
         generation=metadata.get("generation", 0),
         is_deleting="deletionTimestamp" in metadata,

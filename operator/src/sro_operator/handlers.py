@@ -14,6 +14,8 @@ from sro_operator.settings import OperatorSettings
 
 _OURS = {MANAGED_BY_LABEL: MANAGED_BY, JOB_NAME_LABEL: kopf.PRESENT}
 _SELECTOR = f"{MANAGED_BY_LABEL}={MANAGED_BY},{JOB_NAME_LABEL}"
+_PATIENCE = (1, 1, 2, 3, 5, *[10] * 8640)
+"""Seconds between tries of a watch that finds no API server: a day of them, for an operator that gives up helps nobody."""
 
 
 async def operate(settings: OperatorSettings) -> None:
@@ -29,6 +31,7 @@ async def start(settings: kopf.OperatorSettings, memo: kopf.Memo, **_: Any) -> N
     settings.scanning.disabled = True
     settings.posting.enabled = False
     settings.networking.enforce_retry_after = True
+    settings.networking.error_backoffs = _PATIENCE
     settings.watching.label_selectors["batch", "v1", "jobs"] = _SELECTOR
     settings.watching.label_selectors["", "v1", "pods"] = _SELECTOR
     memo.engine = await Engine.start(OperatorSettings.from_environment(os.environ))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from typing import Protocol
 
 from sro_api.base import Manifest
@@ -9,10 +10,13 @@ from sro_operator.keys import Key
 
 
 class ClusterPort(Protocol):
-    """Reads and writes for one SROJob at a time. Every method raises ApiError when its request fails."""
+    """Reads and writes. Every method raises ApiError when its request fails."""
 
     async def get_sro_job(self, key: Key) -> Manifest | None:
         """The SROJob; None if there is none."""
+
+    def sro_jobs(self, namespaces: tuple[str, ...]) -> AsyncIterator[Manifest]:
+        """Every SROJob of these namespaces, or of the whole cluster."""
 
     async def jobs_of(self, key: Key) -> list[Manifest]:
         """The Jobs that carry its name."""
@@ -31,3 +35,6 @@ class ClusterPort(Protocol):
 
     async def create_event(self, event: Manifest) -> None:
         """Write an event."""
+
+    async def close(self) -> None:
+        """Close the connections."""

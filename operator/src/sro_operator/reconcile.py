@@ -128,10 +128,10 @@ class JobReconciler:
 
     async def _start(self, key: Key, job: SROJob, action: StartAttempt) -> Refusal | None:
         children = desired_children(job, self._settings, action.number, resumed_from_step=action.resumed_from_step)
-        refusals = await asyncio.gather(*(self._refusal_of(key, child) for child in children.supports))
-        # The gang comes last: its pods need all of the others.
-        if refusal := next(filter(None, refusals), None) or await self._refusal_of(key, children.job):
-            return refusal
+        for wave in children.waves:
+            refusals = await asyncio.gather(*(self._refusal_of(key, child) for child in wave))
+            if refusal := next(filter(None, refusals), None):
+                return refusal
         self._pods.forget(key, before_attempt=action.number)
         fields = {"job": key.name, "namespace": key.namespace, "attempt": action.number}
         logger.info("attempt started", extra=fields)
@@ -169,8 +169,9 @@ class JobReconciler:
         newest = job.status.attempts[-1] if job.status.attempts else None
         if key not in self._repairs or newest is None or newest.end_time is not None:
             return
-        for child in desired_children(job, self._settings, newest.number).supports:
-            await self._cluster.apply(child)
+        *supports, _ = desired_children(job, self._settings, newest.number).waves
+        for wave in supports:
+            await asyncio.gather(*(self._cluster.apply(child) for child in wave))
         self._repairs.discard(key)
 
     async def _reported(self, key: Key, job: SROJob, status: SROJobStatus) -> SROJob:

@@ -73,7 +73,7 @@ def next_status(job: SROJob, observed: Observed, now: datetime) -> SROJobStatus:
     return SROJobStatus(
         observed_generation=generation,
         phase=situation.phase,
-        conditions=_conditions(job, situation, newest, now),
+        conditions=_conditions(job, situation, attempts, now),
         start_time=job.status.start_time or (attempts[0].start_time if attempts else None),
         completion_time=(situation.since or now) if situation.phase in FINAL_PHASES else None,
         attempts=attempts,
@@ -197,7 +197,7 @@ def _closed_by(situation: Situation, attempts: tuple[AttemptStatus, ...], now: d
 
 
 def _conditions(
-    job: SROJob, situation: Situation, newest: AttemptStatus | None, now: datetime
+    job: SROJob, situation: Situation, attempts: tuple[AttemptStatus, ...], now: datetime
 ) -> tuple[Condition, ...]:
     generation = int(job.metadata.get("generation", 1))
     accepted = Situation(phase=ACCEPTED, reason=REASON_ACCEPTED, message="the spec is valid")
@@ -208,18 +208,19 @@ def _conditions(
         if kind == situation.phase:
             entries.append(_condition(job.status, kind, "True", situation, generation, now))
             continue
-        absent = Situation(phase=situation.phase, reason=_absence(kind, situation, newest), message="")
+        absent = Situation(phase=situation.phase, reason=_absence(kind, situation, attempts), message="")
         entries.append(_condition(job.status, kind, "False", absent, generation, now))
     return tuple(entries)
 
 
-def _absence(kind: str, situation: Situation, newest: AttemptStatus | None) -> str:
+def _absence(kind: str, situation: Situation, attempts: tuple[AttemptStatus, ...]) -> str:
     """Why a condition is False: what ended it, or what is the case in its place."""
-    if newest is not None and newest.number > 1 and newest.end_time is None:
-        if kind == RESTARTING:
-            return REASON_ATTEMPT_STARTED
-        if kind == SUSPENDED:
+    if len(attempts) > 1 and attempts[-1].end_time is None:
+        has_resumed = attempts[-2].reason == REASON_SUSPENDED
+        if kind == SUSPENDED and has_resumed:
             return REASON_RESUMED
+        if kind == RESTARTING and not has_resumed:
+            return REASON_ATTEMPT_STARTED
     return situation.reason
 
 

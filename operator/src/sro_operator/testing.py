@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import copy
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 
@@ -139,6 +140,12 @@ class FakeCluster:
         """See ClusterPort."""
         return copy.deepcopy(self.objects.get((KIND, key.namespace, key.name)))
 
+    async def sro_jobs(self, namespaces: tuple[str, ...]) -> AsyncIterator[Manifest]:
+        """See ClusterPort."""
+        for (kind, namespace, _), manifest in self.objects.items():
+            if kind == KIND and (not namespaces or namespace in namespaces):
+                yield copy.deepcopy(manifest)
+
     async def jobs_of(self, key: Key) -> list[Manifest]:
         """See ClusterPort."""
         return self._labelled("Job", key)
@@ -150,6 +157,10 @@ class FakeCluster:
     async def apply(self, manifest: Manifest) -> Manifest:
         """See ClusterPort."""
         self._write(f"apply {manifest['kind']}", manifest["metadata"]["name"])
+        # As a request that is under way while the others of its group are sent.
+        await asyncio.sleep(0)
+        if manifest["kind"] == "RoleBinding" and ("Role", *_place(manifest)) not in self.objects:
+            raise ApiError(404, "the Role is not there")
         self.put(manifest)
         return manifest
 
@@ -179,6 +190,9 @@ class FakeCluster:
         self._write("create event", event["reason"])
         self.events.append(event)
 
+    async def close(self) -> None:
+        """See ClusterPort."""
+
     def _write(self, what: str, name: str) -> None:
         self.writes.append(f"{what} {name}")
         if error := self._failures.get(what):
@@ -187,3 +201,7 @@ class FakeCluster:
     def _labelled(self, kind: str, key: Key) -> list[Manifest]:
         found = (item for entry, item in self.objects.items() if entry[:2] == (kind, key.namespace))
         return [copy.deepcopy(item) for item in found if item["metadata"]["labels"].get(JOB_NAME_LABEL) == key.name]
+
+
+def _place(manifest: Manifest) -> tuple[str, str]:
+    return manifest["metadata"]["namespace"], manifest["metadata"]["name"]
