@@ -1,11 +1,11 @@
 """``python -m sro_cluster COMMAND``: a real Kubernetes cluster on this machine, for tests and by hand."""
 
 import argparse
-import logging
 import os
 import sys
 from pathlib import Path
 
+from sro_cluster import log
 from sro_cluster.binaries import ensure_binaries
 from sro_cluster.controlplane import ControlPlane
 from sro_cluster.errors import ClusterError
@@ -26,7 +26,7 @@ _EXAMPLES = """examples:
 def main() -> int:
     """Runs one command; returns the exit code."""
     arguments = _parser().parse_args()
-    logging.basicConfig(level=logging.INFO, format="%(name)s: %(message)s", stream=sys.stderr)
+    log.configure()
     try:
         arguments.run(arguments)
     except ClusterError as error:

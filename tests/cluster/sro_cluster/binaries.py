@@ -91,7 +91,7 @@ def _is_intact(folder: Path, component: Component) -> bool:
 
 
 def _build(folder: Path, component: Component) -> None:
-    logger.info("building", extra={"component": component.name, "log": str(folder)})
+    logger.info("building", extra={"component": component.name})
     with tempfile.TemporaryDirectory(dir=folder, prefix=".build-") as scratch:
         output = Path(scratch) / component.name
         flags = f"-s -w {component.linker_flags}".strip()

