@@ -97,7 +97,10 @@ struct PyEncoder(encoder::Encoder);
 #[pymethods]
 impl PyEncoder {
     #[staticmethod]
-    #[pyo3(signature = (path, max_length=Some(128), *, truncation_side=None, pad_token_id=None))]
+    #[pyo3(
+        signature = (path, max_length=Some(128), *, truncation_side=None, pad_token_id=None),
+        text_signature = "(path, max_length=128, *, truncation_side=None, pad_token_id=None)"
+    )]
     fn from_file(
         py: Python<'_>,
         path: std::path::PathBuf,
@@ -112,7 +115,10 @@ impl PyEncoder {
     }
 
     #[staticmethod]
-    #[pyo3(signature = (text, max_length=Some(128), *, truncation_side=None, pad_token_id=None))]
+    #[pyo3(
+        signature = (text, max_length=Some(128), *, truncation_side=None, pad_token_id=None),
+        text_signature = "(text, max_length=128, *, truncation_side=None, pad_token_id=None)"
+    )]
     fn from_json(
         py: Python<'_>,
         text: &str,
@@ -267,15 +273,11 @@ fn judge<F: Copy + Into<f64> + Sync + numpy::Element>(
     permutation: Option<&[i64]>,
     py: Python<'_>,
 ) -> PyResult<Verdicts> {
-    let labels = logits.as_array().ncols();
-    let copied;
-    let values = match logits.as_slice() {
-        Ok(values) => values,
-        Err(_) => {
-            copied = logits.as_array().iter().copied().collect::<Vec<F>>();
-            &copied
-        }
-    };
+    let array = logits.as_array();
+    // numpy's own test of contiguity also holds for columns first; this one does not.
+    let rows = array.as_standard_layout();
+    let values = rows.as_slice().unwrap_or_default();
+    let labels = array.ncols();
     Ok(py.detach(|| verdict::judge(values, labels, rule, permutation))?)
 }
 
@@ -317,8 +319,12 @@ struct PyNbLogistic(nb::NbLogistic);
 #[pymethods]
 impl PyNbLogistic {
     #[staticmethod]
-    #[pyo3(signature = (vocabulary, idf, r, coef, intercept, *, ngram_range=(1, 2), lowercase=true,
-                        strip_accents=Some("unicode"), sublinear_tf=true))]
+    #[pyo3(
+        signature = (vocabulary, idf, r, coef, intercept, *, ngram_range=(1, 2), lowercase=true,
+                     strip_accents=Some("unicode"), sublinear_tf=true),
+        text_signature = "(vocabulary, idf, r, coef, intercept, *, ngram_range=(1, 2), lowercase=True, \
+                          strip_accents='unicode', sublinear_tf=True)"
+    )]
     #[allow(clippy::too_many_arguments)] // One for each part of what scikit-learn fitted, all but five by keyword.
     fn from_parts<'py>(
         py: Python<'py>,

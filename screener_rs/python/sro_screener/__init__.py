@@ -7,7 +7,7 @@ above the threshold fails, everywhere.
 >>> import numpy as np
 >>> logits = np.array([[2.0, -1.0], [0.0, 0.0]], dtype=np.float32)
 >>> scores, passed = verdicts(logits, label_index=1, threshold=0.5, permutation=np.array([1, 0]))
->>> scores.round(3).tolist(), passed.tolist()
+>>> [round(score, 3) for score in scores.tolist()], passed.tolist()
 ([0.5, 0.047], [False, True])
 
 >>> from sro_screener.fit import fit_nb_logistic

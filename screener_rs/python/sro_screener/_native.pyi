@@ -5,6 +5,8 @@ from typing import Literal, final
 import numpy as np
 from numpy.typing import NDArray
 
+__all__ = ["Batch", "Encoder", "NbLogistic", "verdicts"]
+
 @final
 class Encoder:
     """A tokenizer read from `tokenizer.json` with its truncation and padding; frozen, shared between threads.

@@ -54,7 +54,7 @@ def verdicts(
     else:
         scores = np.array([sigmoid(z) for z in logits[:, label_index]])
     ordered = np.empty(len(scores), dtype=np.float32)
-    ordered[np.arange(len(scores)) if permutation is None else np.asarray(permutation)] = scores
+    ordered[np.arange(len(scores)) if permutation is None else np.asarray(permutation, dtype=np.int64)] = scores
     return ordered, ordered < np.float32(threshold)
 
 

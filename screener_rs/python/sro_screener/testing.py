@@ -2,7 +2,7 @@
 
 import random
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 SURROGATES = range(0xD800, 0xE000)
 PLANES = [range(plane << 16, (plane + 1) << 16) for plane in range(17)]
@@ -97,6 +97,8 @@ FRAGMENTS = [
     ),
 ]
 
+SHAPES = ("{0}", "a{0}b", "É{0} {0}x", "'{0}{0}1")
+
 
 def _char(rng: random.Random, ranges: list[range]) -> str:
     point = rng.choice(rng.choice(ranges))
@@ -154,10 +156,9 @@ def generated_texts(count: int, seed: int = 0) -> Iterator[str]:
         yield generated_text(rng)
 
 
-def code_point_texts() -> list[str]:
-    """Every code point alone, between letters, after a capital letter, and doubled: one text for each 256."""
+def code_point_texts(shapes: Sequence[str] = SHAPES) -> list[str]:
+    """Every code point in each shape, alone, between letters, after a capital letter, doubled; 256 to a text."""
     points = [point for point in range(sys.maxunicode + 1) if point not in SURROGATES]
-    shapes = ["{0}", "a{0}b", "É{0} {0}x", "'{0}{0}1"]
     return [
         " ".join(shape.format(chr(point)) for point in points[start : start + 256])
         for shape in shapes

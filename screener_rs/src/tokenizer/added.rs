@@ -95,16 +95,24 @@ impl TokenSet {
         if tokens.is_empty() {
             return Ok(Self::default());
         }
-        let patterns: Vec<(String, u32)> = tokens.iter().map(|(id, token)| (pattern(token), *id)).collect();
+        let mut patterns: Vec<(String, u32)> =
+            tokens.iter().map(|(id, token)| (pattern(token), *id)).collect();
+        patterns.sort_unstable();
+        if let Some(pair) = patterns.windows(2).find(|pair| pair[0].0 == pair[1].0) {
+            let found = format!("two tokens that match {:?}", pair[0].0);
+            return Err(Error::unsupported(
+                "added_tokens",
+                found,
+                "one: between two the reference chooses at random",
+            ));
+        }
         let mut first_bytes: Vec<u8> = patterns.iter().filter_map(|(text, _)| text.bytes().next()).collect();
         first_bytes.sort_unstable();
         first_bytes.dedup();
         let automaton = DoubleArrayAhoCorasickBuilder::new()
             .match_kind(MatchKind::LeftmostLongest)
             .build_with_values(patterns.iter().map(|(text, id)| (text, *id)))
-            .map_err(|error| {
-                Error::invalid("added_tokens", error, "(two tokens match alike, or one matches nothing)")
-            })?;
+            .map_err(|error| Error::invalid("added_tokens", error, "(a token matches nothing)"))?;
         Ok(Self { automaton: Some(automaton), tokens: tokens.into_iter().collect(), first_bytes })
     }
 
