@@ -6,6 +6,8 @@ import asyncio
 import copy
 from typing import Any
 
+import pytest
+
 from sro_api.base import Manifest
 from sro_operator.engine import Engine, sight_of
 from sro_operator.metrics import Metrics
@@ -34,6 +36,20 @@ def test_progress_alone_is_no_reason_to_look() -> None:
     assert sight_of(first) != sight_of(running)
     assert sight_of(running) == sight_of(further)
     assert sight_of(further) != sight_of(suspended)
+
+
+@pytest.mark.parametrize(
+    ("generation", "deletion", "looks"), [(1, {}, 0), (2, {}, 1), (1, {"deletionTimestamp": "2026-01-01T00:00:00Z"}, 1)]
+)
+def test_the_echo_of_a_write_is_no_reason_to_look_unless_the_job_was_changed_meanwhile(
+    generation: int, deletion: dict[str, str], looks: int
+) -> None:
+    engine, _ = build_engine()
+    written = changed(make_manifest(), "2", status={"phase": "Queued", "observedGeneration": 1})
+    written["metadata"] |= {"generation": generation, **deletion}
+    engine.on_written(written)
+    engine.on_sro_job("MODIFIED", written)
+    assert len(engine.queue) == looks
 
 
 def test_an_operator_is_ready_once_it_has_listed_the_jobs() -> None:

@@ -28,6 +28,8 @@ from sro_operator.work_queue import Outcome, WorkQueue
 logger = logging.getLogger(__name__)
 
 RESYNC_RETRY_SECONDS = 2.0
+GATHERING_SECONDS = 0.1
+"""A look that a Job or pod asks for waits this long: the pods of a gang change together."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,7 @@ class Engine:
         self._tasks: list[asyncio.Task[None]] = []
         self._site: web.AppRunner | None = None
         self._reconcile = JobReconciler(cluster, settings, self._pods, lambda: datetime.now(UTC))
+        self._reconcile.on_written = self.on_written
         self.queue = WorkQueue(self._reconcile, settings.concurrency, self._count)
 
     @classmethod
@@ -98,15 +101,22 @@ class Engine:
             self._sights[key] = sight
             self.queue.wake(key)
 
+    def on_written(self, manifest: Manifest) -> None:
+        """An SROJob's status was written: its echo is no news, unless the job was changed since it was read."""
+        metadata = manifest["metadata"]
+        is_current = metadata.get("generation") == manifest["status"].get("observedGeneration")
+        if is_current and "deletionTimestamp" not in metadata:
+            self._sights[Key(namespace=metadata["namespace"], name=metadata["name"])] = sight_of(manifest)
+
     def on_child(self, manifest: Manifest) -> None:
         """A watch delivered a Job of ours."""
-        self.queue.wake(_owner(manifest))
+        self.queue.wake(_owner(manifest), after_seconds=GATHERING_SECONDS)
 
     def on_pod(self, event: str | None, manifest: Manifest) -> None:
         """A watch delivered a trainer pod."""
         key = _owner(manifest)
         if self._pods.note(key, trainer_pod(manifest), is_gone=event == "DELETED"):
-            self.queue.wake(key)
+            self.queue.wake(key, after_seconds=GATHERING_SECONDS)
 
     def ailments(self) -> list[str]:
         """What a restart may cure; empty while all is well."""

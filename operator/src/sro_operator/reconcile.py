@@ -52,6 +52,8 @@ class JobReconciler:
         self._repairs: set[Key] = set()
         self.phases: dict[Key, str] = {}
         """The phase of every job that there is."""
+        self.on_written: Callable[[Manifest], None] = _ignore
+        """Told of each SROJob as it is after its status was written: the watch's echo of it is no news."""
 
     def ask_repair(self, key: Key) -> None:
         """Have the supporting children of a running attempt applied again at the next look."""
@@ -183,7 +185,7 @@ class JobReconciler:
         self.phases[key] = after.phase or ""
         if owned_status(before) == owned_status(after):
             return
-        await self._cluster.apply_status(key, uid, owned_status(after))
+        self.on_written(await self._cluster.apply_status(key, uid, owned_status(after)))
         for news in announcements(before, after):
             await self._announce(key, uid, news)
 
@@ -194,6 +196,10 @@ class JobReconciler:
 
     def _now(self) -> datetime:
         return self._clock().replace(microsecond=0)
+
+
+def _ignore(_manifest: Manifest) -> None:
+    """Tell nobody."""
 
 
 def owned_status(status: SROJobStatus) -> Manifest:

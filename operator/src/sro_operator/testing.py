@@ -172,7 +172,7 @@ class FakeCluster:
             raise ApiError(409, "uid")
         progress = {name: value for name, value in stored.get("status", {}).items() if name == "progress"}
         self.put({**stored, "status": {**status, **progress}})
-        return stored
+        return copy.deepcopy(self.objects[(KIND, key.namespace, key.name)])
 
     async def delete(self, kind: str, key: Key, *, uid: str | None = None, resource_version: str | None = None) -> None:
         """See ClusterPort."""
