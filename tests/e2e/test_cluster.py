@@ -1,11 +1,104 @@
 """The cluster that the other tests of this folder stand on is a real one."""
 
 import json
+import os
+import select
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+
+from sro_cluster.binaries import Component, ensure_binaries
 from sro_cluster.client import Kubectl, Manifest
 from sro_cluster.controlplane import ControlPlane
 from sro_cluster.errors import ClusterError
+from sro_cluster.processes import Processes
+
+CLUSTER_TOOL = Path(__file__).resolve().parents[1] / "cluster"
+
+_HOLD_A_PROCESS = """
+import sys
+from pathlib import Path
+from sro_cluster.processes import Processes
+
+Processes(Path(sys.argv[1]), die_with_parent=True).start("sleep", ["sleep", "1000"])
+print("started", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_no_process_outlives_a_test_run_that_is_killed(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", _HOLD_A_PROCESS, str(tmp_path)]
+    environment = {**os.environ, "PYTHONPATH": str(CLUSTER_TOOL)}
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == b"started\n"
+        (recorded,) = json.loads((tmp_path / "processes.json").read_text())
+        handle = os.pidfd_open(recorded["pid"])
+        holder.kill()
+    poller = select.poll()
+    poller.register(handle, select.POLLIN)
+    ended = poller.poll(30_000)
+    os.close(handle)
+    assert ended == [(handle, select.POLLIN)]
+
+
+@pytest.fixture
+def bystander() -> Iterator[subprocess.Popen[bytes]]:
+    """A process of somebody else."""
+    with subprocess.Popen(["sleep", "1000"]) as process:
+        yield process
+        process.kill()
+
+
+def test_a_stranger_that_was_given_a_recorded_pid_is_left_alone(
+    tmp_path: Path, bystander: subprocess.Popen[bytes]
+) -> None:
+    record = [{"name": "etcd", "pid": bystander.pid, "start_ticks": 1}]
+    (tmp_path / "processes.json").write_text(json.dumps(record))
+    Processes(tmp_path, die_with_parent=False).stop_all()
+    assert bystander.poll() is None
+
+
+def test_a_recorded_process_is_stopped_by_another_call(tmp_path: Path) -> None:
+    Processes(tmp_path, die_with_parent=False).start("sleep", ["sleep", "1000"])
+    later = Processes(tmp_path, die_with_parent=False)
+    assert later.names_alive() == ["sleep"]
+    later.stop_all()
+    assert later.names_alive() == []
+
+
+def test_a_program_that_ends_while_it_starts_is_reported_with_its_last_words(tmp_path: Path) -> None:
+    processes = Processes(tmp_path, die_with_parent=True)
+    processes.start("etcd", ["sh", "-c", "echo the disk is full >&2; exit 1"])
+    with pytest.raises(ClusterError, match="etcd ended while it was starting: the disk is full"):
+        processes.wait_until("etcd", lambda: False, seconds=30)
+
+
+@pytest.mark.skipif(shutil.which("go") is None, reason="no go on PATH: fetching one is not this test's business")
+def test_a_damaged_program_is_built_again_and_an_intact_one_is_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SRO_CACHE", str(tmp_path / "cache"))
+    source = tmp_path / "hello"
+    source.mkdir()
+    (source / "go.mod").write_text("module hello\n\ngo 1.24\n")
+    (source / "main.go").write_text('package main\n\nfunc main() { println("hello") }\n')
+    component = Component(name="hello", folder=str(source), links=("hi",))
+
+    program = ensure_binaries((component,)) / "hello"
+    built = program.stat().st_ino
+    ensure_binaries((component,))
+    assert program.stat().st_ino == built
+
+    with program.open("ab") as stream:
+        stream.write(b"damage")
+    ensure_binaries((component,))
+    said = subprocess.run([program.parent / "hi"], capture_output=True, check=True).stderr
+    assert (said, program.read_bytes().endswith(b"damage")) == (b"hello\n", False)
 
 
 @pytest.mark.e2e

@@ -34,8 +34,9 @@ class Component:
     """One Go program to build."""
 
     name: str
-    """Of the resulting file, and of its folder below ``components/`` unless ``folder`` says another."""
+    """Of the resulting file, and of its folder unless ``folder`` says another."""
     folder: str = ""
+    """Of the Go module: below ``components/``, or absolute."""
     package: str = "."
     """What ``go build`` is given, seen from the folder."""
     linker_flags: str = ""
@@ -66,7 +67,7 @@ def binary_folder() -> Path:
     return cache_root() / "bin" / KUBERNETES_VERSION
 
 
-def ensure_binaries() -> Path:
+def ensure_binaries(components: tuple[Component, ...] = ALL) -> Path:
     """Builds what is absent, damaged or out of date, and returns the folder.
 
     Raises:
@@ -77,7 +78,7 @@ def ensure_binaries() -> Path:
     with locked(folder / ".lock"):
         for interrupted in folder.glob(".build-*"):
             shutil.rmtree(interrupted)
-        for component in ALL:
+        for component in components:
             if not _is_intact(folder, component):
                 _build(folder, component)
     return folder
@@ -96,7 +97,7 @@ def _build(folder: Path, component: Component) -> None:
         output = Path(scratch) / component.name
         flags = f"-s -w {component.linker_flags}".strip()
         run(
-            [find_go(), "build", "-trimpath", "-ldflags", flags, "-o", output, component.package],
+            [find_go(), "build", "-trimpath", "-buildvcs=false", "-ldflags", flags, "-o", output, component.package],
             cwd=component.source,
             env={**os.environ, "CGO_ENABLED": "0", "GOWORK": "off"},
         )

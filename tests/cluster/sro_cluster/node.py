@@ -18,7 +18,7 @@ from sro_cluster.leftovers import remove_leftovers
 from sro_cluster.network import CNI_PLUGINS, create_bridge, write_cni_configuration
 from sro_cluster.pause import write_pause_archive
 
-_PROGRAMS = ("containerd", "ctr", "runc", "nft", "conntrack", "ip", "gcc", "setpriv", "openssl")
+_PROGRAMS = ("containerd", "ctr", "runc", "nft", "conntrack", "ip", "gcc", "openssl")
 
 
 def obstacle() -> str | None:

@@ -18,7 +18,6 @@ PACKAGES = (
     "gcc",
     "libc6-dev",
     "openssl",
-    "util-linux",
 )
 
 

@@ -1,5 +1,6 @@
 """Long-running child processes: started with a log file, recorded, awaited and stopped by their recorded pid."""
 
+import ctypes
 import json
 import os
 import select
@@ -16,6 +17,8 @@ _POLL_SECONDS = 0.05
 _TERM_SECONDS = 10.0
 _KILL_SECONDS = 10.0
 _SHOWN_LINES = 3
+_PR_SET_PDEATHSIG = 1
+_LIBC = ctypes.CDLL(None)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,15 +56,17 @@ class Processes:
         """Starts ``argv`` in a session of its own, its output appended to ``logs/NAME.log``."""
         log = self.log(name)
         log.parent.mkdir(parents=True, exist_ok=True)
-        prefix = ["setpriv", "--pdeathsig", "KILL", "--"] if self._die_with_parent else []
         with log.open("ab") as output:
             child = subprocess.Popen(
-                [*prefix, *(str(word) for word in argv)],
+                [str(word) for word in argv],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
                 start_new_session=True,
                 pass_fds=pass_fds,
+                # One system call between fork and exec, which needs no lock that a thread may hold. Popen returns after
+                # it, so no later end of this program goes unnoticed; a wrapper that calls it would come too late.
+                preexec_fn=_request_death_with_parent if self._die_with_parent else None,  # noqa: PLW1509
             )
         # Popen warns when it is collected while its child runs; the record is what keeps track of this one.
         child.returncode = 0
@@ -115,6 +120,10 @@ class Processes:
         if panics:
             return panics[-1]  # what follows it is a stack, of which the last lines say nothing
         return " | ".join(lines[-_SHOWN_LINES:]) or "it wrote nothing"
+
+
+def _request_death_with_parent() -> None:
+    _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def _start_ticks(pid: int) -> int | None:
