@@ -99,13 +99,17 @@ generate: setup ## write everything that is generated
 	$(BIN)/python charts/crd_template.py
 	$(BIN)/python charts/values_table.py
 	$(BIN)/python examples/data/make_corpus.py
+	$(BIN)/python tests/golden/write_children.py
+
+GENERATED := $(CRD) charts/sro-operator/templates/crd.yaml charts/sro-operator/README.md \
+  examples/data/toxic.txt examples/data/neutral.txt tests/golden/children
 
 .PHONY: verify
 verify: setup ## regenerate everything and fail on a difference
-	$(BIN)/python -m sro_api.schema --check $(CRD)
-	$(BIN)/python charts/crd_template.py --check
-	$(BIN)/python charts/values_table.py --check
-	$(BIN)/python examples/data/make_corpus.py --check
+	@before=$$(mktemp -d); trap 'rm -rf "$$before"' EXIT; cp -r --parents $(GENERATED) "$$before"; \
+	$(MAKE) --no-print-directory generate; \
+	for path in $(GENERATED); do diff -r "$$before/$$path" "$$path" || { echo "$$path: was out of date"; exit 1; }; done
+	@echo "everything that is generated is up to date"
 
 .PHONY: check
 check: lint types contracts verify test-unit ## everything that needs no cluster
