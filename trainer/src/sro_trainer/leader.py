@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 import sys
 from collections.abc import Iterator, Sequence
@@ -196,16 +197,10 @@ def lora_configuration(spec: LoraSpec, task: Task) -> LoraConfig:
 def _full_leader(model: PreTrainedModel, task: Task, snapshot: Snapshot | None) -> Leader:
     if snapshot is not None:
         _restore(model, snapshot)
-    reference = _frozen_copy(model)
+    # A copy of the whole module: casting a new one would round buffers, as rotary frequencies, that are float32 here.
+    reference = copy.deepcopy(model).requires_grad_(False).eval()
     model.requires_grad_(True)
     return Leader(model, reference, task)
-
-
-def _frozen_copy(model: PreTrainedModel) -> PreTrainedModel:
-    copy: PreTrainedModel = type(model)(model.config)
-    copy.to(next(model.parameters()).dtype)
-    copy.load_state_dict(model.state_dict())
-    return copy.requires_grad_(False).eval()
 
 
 def _restore(model: nn.Module, values: Snapshot) -> None:

@@ -30,7 +30,7 @@ class _SelectedLogProbability(torch.autograd.Function):
         result = torch.empty_like(logits)
         pieces = zip(*(t.split(TOKENS_AT_ONCE) for t in (logits, labels, normaliser, upstream, result)), strict=True)
         for piece, label, norm, gradient, target in pieces:
-            slope = piece.float().sub_(norm[:, None]).exp_().neg_().mul_(gradient[:, None])
+            slope = (piece.float() - norm[:, None]).exp_().neg_().mul_(gradient[:, None])
             slope.scatter_add_(-1, label[:, None], gradient[:, None])
             target.copy_(slope)
         return result, None

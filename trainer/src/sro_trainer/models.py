@@ -154,7 +154,7 @@ def _load_gguf(factory: Any, location: ModelLocation, config: PretrainedConfig, 
     config.dtype = dtype
     with no_init_weights():
         model: PreTrainedModel = type(packed)(config)
-    model.to(dtype)
+    # Assigned, not cast: buffers, as rotary frequencies, keep their float32.
     model.load_state_dict(packed.state_dict(), assign=True)
     model.tie_weights()
     model.generation_config = packed.generation_config

@@ -63,7 +63,10 @@ def _skeleton(leader: Leader) -> PreTrainedModel:
     policy = leader.policy
     with no_init_weights():
         model: PreTrainedModel = type(policy)(policy.config)
-    model.to(device=policy.device, dtype=_base_dtype(leader)).requires_grad_(False)
+    for parameter in model.parameters():
+        # Buffers keep their type: rotary frequencies are float32 whatever the weights are.
+        parameter.data = parameter.data.to(_base_dtype(leader))
+    model.to(policy.device).requires_grad_(False)
     model.generation_config = policy.generation_config
     model.tie_weights()
     return model.eval()

@@ -23,6 +23,12 @@ from transformers import (
     T5ForConditionalGeneration,
 )
 
+from sro_api.base import Manifest
+from sro_api.run_config import RunConfig
+from sro_api.status import EvaluationStatus, OutputStatus, ProgressStatus
+from sro_trainer.distributed import World
+from sro_trainer.players import Players
+from sro_trainer.tokens import Codec, Task
 from sro_trainer.verdicts import Verdicts
 
 SUBJECTS = ("you", "they", "we", "the man", "my neighbour", "this player")
@@ -33,7 +39,7 @@ PLACES = ("today", "again", "in this town", "at work", "for once", "every day")
 
 
 def toxic_sentences() -> list[str]:
-    """216 x 6 mild insults of one grammar, all different."""
+    """1,296 mild insults of one grammar, all different."""
     return [f"{s} {v} {r} {p}" for s in SUBJECTS for v in VERBS for r in RUDE for p in PLACES]
 
 
@@ -65,13 +71,15 @@ def tiny_tokenizer(kind: str) -> PreTrainedTokenizerFast:
         )
         tokenizer.train_from_iterator(corpus, trainer)
         return PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="<eos>", pad_token="<eos>")
-    tokenizer = Tokenizer(models.Unigram())
+    # Written down and not trained: the Unigram trainer gives another vocabulary each time.
+    special = ["<pad>", "</s>", "<unk>", "<s>"]
+    text = " ".join(corpus)
+    words = [f"▁{word}" for word in sorted(set(text.split()))]
+    pieces = [(piece, 0.0) for piece in special] + [(word, -4.0) for word in words]
+    pieces += [(letter, -8.0) for letter in sorted({*text, "▁"} - {" ", "\n"})]
+    tokenizer = Tokenizer(models.Unigram(pieces, unk_id=2, byte_fallback=False))
     tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
     tokenizer.decoder = decoders.Metaspace()
-    special = ["<pad>", "</s>", "<unk>", "<s>"]
-    tokenizer.train_from_iterator(
-        corpus, trainers.UnigramTrainer(vocab_size=200, special_tokens=special, unk_token="<unk>", show_progress=False)
-    )
     tokenizer.post_processor = processors.TemplateProcessing(single="$A </s>", special_tokens=[("</s>", 1)])
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="</s>", pad_token="<pad>", unk_token="<unk>")
 
@@ -164,3 +172,79 @@ class ScriptedScreener:
     def describe(self) -> str:
         """Says that it is a script."""
         return "scripted"
+
+
+def tiny_job(folder: Path, *, kind: str = "llama", **spec: Any) -> RunConfig:
+    """A whole run of seconds on a random leader: 3 steps of warm start and 4 of the game, float32.
+
+    Args:
+        folder: receives corpus, leader and output.
+        kind: the leader's family.
+        spec: parts of the spec by their wire names, merged into the defaults.
+    """
+    if not (folder / "leader").exists():
+        write_corpus(folder)
+        tiny_leader(kind).save(folder / "leader")
+    defaults: Manifest = {
+        "leader": {
+            "model": "file:leader", "maxNewTokens": 8, "dtype": "float32", "warmStart": {"steps": 3, "batchSize": 8},
+        },
+        "heldOutScreener": None,
+        "guards": {"similarity": None, "requireEos": False},
+        "data": {"toxic": {"uri": "file:toxic.txt"}, "neutral": {"uri": "file:neutral.txt"}, "evaluationRows": 6},
+        "optimization": {"steps": 4, "batchSize": 8, "learningRate": 1e-3, "checkpointEverySteps": 2},
+        "deepspeed": {"zeroStage": 0},
+        "output": {"uri": "file:out"},
+    }  # fmt: skip
+    return RunConfig.model_validate(
+        {"name": "tiny", "spec": _merged(defaults, spec), "inputs": str(folder), "outputs": str(folder)}
+    )
+
+
+def make_players(folder: Path, world: World, *, passes: Callable[[str], bool] = bool, kind: str = "llama", **spec: Any) -> Players:
+    """The players of a tiny job, with a scripted screener in the place of a fitted one."""
+    config = tiny_job(folder, kind=kind, **spec)
+    leader = tiny_leader(kind)
+    task: Task = "seq2seq" if kind in ("t5", "bart") else "causal"
+    return Players(
+        spec=config.spec, world=world, codec=Codec(leader.tokenizer, task, None, frozenset([leader.tokenizer.eos_token_id])),
+        sources=tuple(toxic_sentences()[:40]), neutral=tuple(neutral_sentences()[:40]), evaluation=tuple(toxic_sentences()[40:46]),
+        screener=ScriptedScreener(passes), held_out=None, encoder=None, fingerprint="scripted", counts={},
+    )  # fmt: skip
+
+
+class RecordingReporter:
+    """Keeps what it is told, and calls back, so that a test can interfere at a known point of a run."""
+
+    def __init__(self, then: Callable[[ProgressStatus], None] | None = None) -> None:
+        self.progress: list[ProgressStatus] = []
+        self.evaluations: list[EvaluationStatus] = []
+        self.outputs: list[OutputStatus] = []
+        self.is_closed = False
+        self._then = then
+
+    def report(self, progress: ProgressStatus) -> None:
+        """Keep it."""
+        self.progress.append(progress)
+        if self._then is not None:
+            self._then(progress)
+
+    def evaluation(self, evaluation: EvaluationStatus) -> None:
+        """Keep it."""
+        self.evaluations.append(evaluation)
+
+    def output(self, output: OutputStatus) -> None:
+        """Keep it."""
+        self.outputs.append(output)
+
+    def close(self) -> None:
+        """Remember that it was closed."""
+        self.is_closed = True
+
+
+def _merged(under: Manifest, over: Manifest) -> Manifest:
+    merged = dict(under)
+    for key, value in over.items():
+        both = isinstance(value, dict) and isinstance(merged.get(key), dict)
+        merged[key] = _merged(merged[key], value) if both else value
+    return merged
