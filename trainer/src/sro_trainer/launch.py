@@ -18,6 +18,7 @@ from types import FrameType
 from sro_api.exit_codes import FINAL_EXIT_CODES, ExitCode
 from sro_api.labels import RENDEZVOUS_PORT
 from sro_api.run_config import RunConfig
+from sro_trainer.cores import available_cores
 from sro_trainer.errors import RendezvousError
 from sro_trainer.termination import last_word, termination_log
 
@@ -71,7 +72,7 @@ class Node:
         if self.nodes == 1:
             told["SRO_STORE"] = str(folder / "store")
         threads = {
-            "OMP_NUM_THREADS": str(max(1, len(os.sched_getaffinity(0)) // self.processes)),
+            "OMP_NUM_THREADS": str(max(1, available_cores() // self.processes)),
             "TOKENIZERS_PARALLELISM": "false",
         }
         return {**threads, **environment, **told}
