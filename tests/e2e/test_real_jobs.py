@@ -68,7 +68,7 @@ def job(name: str, **sections: Manifest) -> Manifest:
             "neutral": {"uri": "pvc://sro-data/neutral.txt", "maxRows": 3000},
             "evaluationRows": 32,
         },
-        "compute": {"nodes": 2, "resources": {"requests": {"cpu": "500m", "memory": "1Gi"}}},
+        "compute": {"nodes": 2, "resources": {"requests": {"cpu": "500m", "memory": "1Gi"}, "limits": {"cpu": "1"}}},
         "output": {"uri": f"pvc://sro-data/{name}"},
         **sections,
     }
