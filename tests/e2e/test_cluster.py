@@ -83,6 +83,8 @@ def test_a_damaged_program_is_built_again_and_an_intact_one_is_not(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SRO_CACHE", str(tmp_path / "cache"))
+    # Only to compile Go's own runtime once, not twice.
+    monkeypatch.setenv("GOCACHE", str(tmp_path / "compiled"))
     source = tmp_path / "hello"
     source.mkdir()
     (source / "go.mod").write_text("module hello\n\ngo 1.24\n")

@@ -6,6 +6,8 @@ import logging
 import os
 import shutil
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -78,20 +80,33 @@ def ensure_binaries(components: tuple[Component, ...] = ALL) -> Path:
     with locked(folder / ".lock"):
         for interrupted in folder.glob(".build-*"):
             shutil.rmtree(interrupted)
-        for component in components:
-            if not _is_intact(folder, component):
-                _build(folder, component)
+        wanted = [component for component in components if not _is_intact(folder, component)]
+        if wanted:
+            with _compiler_cache(folder) as cache:
+                for component in wanted:
+                    _build(folder, component, cache)
     return folder
+
+
+@contextmanager
+def _compiler_cache(folder: Path) -> Iterator[Path]:
+    """``$GOCACHE`` where that is set, to be kept; else one for this build only, for it takes 5 GB and is hardly used again."""
+    own = os.environ.get("GOCACHE")
+    if own:
+        yield Path(own)
+        return
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".build-") as scratch:
+        yield Path(scratch)
 
 
 def _is_intact(folder: Path, component: Component) -> bool:
     built = folder / component.name
     expected = {"source": _source_key(component), "sha256": _sha256(built) if built.exists() else ""}
-    links_lead_there = all((folder / link).resolve() == built for link in component.links)
+    links_lead_there = all((folder / link).resolve() == built.resolve() for link in component.links)
     return _read_manifest(folder).get(component.name) == expected and links_lead_there
 
 
-def _build(folder: Path, component: Component) -> None:
+def _build(folder: Path, component: Component, compiler_cache: Path) -> None:
     logger.info("building", extra={"component": component.name})
     with tempfile.TemporaryDirectory(dir=folder, prefix=".build-") as scratch:
         output = Path(scratch) / component.name
@@ -99,7 +114,7 @@ def _build(folder: Path, component: Component) -> None:
         run(
             [find_go(), "build", "-trimpath", "-buildvcs=false", "-ldflags", flags, "-o", output, component.package],
             cwd=component.source,
-            env={**os.environ, "CGO_ENABLED": "0", "GOWORK": "off"},
+            env={**os.environ, "CGO_ENABLED": "0", "GOWORK": "off", "GOCACHE": str(compiler_cache)},
         )
         entry = {"source": _source_key(component), "sha256": _sha256(output)}
         output.replace(folder / component.name)

@@ -9,6 +9,7 @@ from sro_cluster.network import remove_network
 from sro_cluster.processes import Processes
 
 _SHIM = "containerd-shim-runc-v2"
+_CONTROL_GROUPS = Path("/sys/fs/cgroup")
 _POD_LOG_LINKS = Path("/var/log/containers")
 
 
@@ -17,8 +18,9 @@ def remove_leftovers(directory: Path) -> None:
     Processes(directory, die_with_parent=False).stop_all()
     _end_containers(directory / "containerd")
     _unmount_below(directory)
-    remove_network()
+    remove_network(directory)
     _remove_log_links(directory)
+    _remove_control_groups()
 
 
 def _end_containers(directory: Path) -> None:
@@ -56,3 +58,10 @@ def _remove_log_links(directory: Path) -> None:
     for link in _POD_LOG_LINKS.glob("*.log"):
         if link.is_symlink() and str(link.readlink()).startswith(f"{directory}/"):
             link.unlink()
+
+
+def _remove_control_groups() -> None:
+    """The runtime puts its containers into groups below one that it never removes; another runtime's is not empty."""
+    for group in [*_CONTROL_GROUPS.glob("k8s.io"), *_CONTROL_GROUPS.glob("*/k8s.io")]:
+        if not any(entry.is_dir() for entry in group.iterdir()):
+            group.rmdir()

@@ -42,9 +42,9 @@ class Processes:
         self._directory = directory
         self._die_with_parent = die_with_parent
         self._record = directory / "processes.json"
-        self._running = (
-            [Recorded(**entry) for entry in json.loads(self._record.read_text())] if self._record.exists() else []
-        )
+        recorded = json.loads(self._record.read_text()) if self._record.exists() else []
+        # What ended meanwhile must not be mistaken for a later process of the same name.
+        self._running = [process for process in (Recorded(**entry) for entry in recorded) if _is_alive(process)]
 
     def start(
         self,
