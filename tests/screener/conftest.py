@@ -5,6 +5,7 @@ import importlib.util
 import struct
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tokenizers import AddedToken, Regex, Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
@@ -50,7 +51,7 @@ def darts(entries: dict[str, str]) -> str:
     return base64.b64encode(struct.pack(f"<I{len(array)}I", 4 * len(array), *array) + texts).decode()
 
 
-def _train(tokenizer: Tokenizer, trainer: object) -> Tokenizer:
+def _train(tokenizer: Tokenizer, trainer: trainers.Trainer) -> Tokenizer:
     tokenizer.train_from_iterator(CORPUS, trainer)
     return tokenizer
 
@@ -82,7 +83,7 @@ def wordpiece_with_every_kind_of_added_token() -> Tokenizer:
     return tokenizer
 
 
-def byte_level(pre_tokenizer: pre_tokenizers.PreTokenizer, **model: bool) -> Tokenizer:
+def byte_level(pre_tokenizer: pre_tokenizers.PreTokenizer, **model: Any) -> Tokenizer:
     tokenizer = Tokenizer(models.BPE(**model))
     tokenizer.normalizer = normalizers.NFC()
     tokenizer.pre_tokenizer = pre_tokenizer
@@ -93,7 +94,7 @@ def byte_level(pre_tokenizer: pre_tokenizers.PreTokenizer, **model: bool) -> Tok
     return tokenizer
 
 
-def split(pattern: str, **model: bool) -> Tokenizer:
+def split(pattern: str, **model: Any) -> Tokenizer:
     steps = [
         pre_tokenizers.Split(Regex(pattern), "isolated"),
         pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),

@@ -259,6 +259,6 @@ def test_a_side_without_texts_is_named() -> None:
 )
 def test_parts_that_do_not_fit_are_refused_by_name(changes: dict[str, Any], message: str) -> None:
     ones = np.ones(2)
-    parts = {"vocabulary": ["aa", "bb"], "idf": ones, "r": ones, "coef": ones, "intercept": 0.0}
+    parts: dict[str, Any] = {"vocabulary": ["aa", "bb"], "idf": ones, "r": ones, "coef": ones, "intercept": 0.0}
     with pytest.raises(ValueError, match=message):
-        NbLogistic.from_parts(**parts | changes)
+        NbLogistic.from_parts(**{**parts, **changes})

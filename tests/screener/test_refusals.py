@@ -159,8 +159,11 @@ def test_what_is_no_tokenizer_is_refused(text: str) -> None:
 
 def damaged(value: Any) -> Iterator[Any]:
     """The document with one value after another replaced by something else."""
-    places = list(value) if isinstance(value, dict) else range(len(value)) if isinstance(value, list) else []
+    places: list[Any] | range = (
+        list(value) if isinstance(value, dict) else range(len(value)) if isinstance(value, list) else []
+    )
     for place in places:
+        other: Any
         for other in (None, -1, 1.5, "", "\u0000", [], {}, True):
             yield {**value, place: other} if isinstance(value, dict) else [*value[:place], other, *value[place + 1 :]]
         for inner in damaged(value[place]):

@@ -1,4 +1,4 @@
-"""Token ids equal those of Hugging Face tokenizers."""
+"""Token ids equal those of Hugging Face tokenizers; benchmarks/screener/exactness.py compares all there is."""
 
 import json
 import random
@@ -47,13 +47,8 @@ def test_generated_texts_have_the_reference_ids(trained: Tokenizer) -> None:
     assert first_difference(trained, encoder_of(trained), generated(1500, seed=0)) is None
 
 
-def test_a_sample_of_all_planes_has_the_reference_ids(trained: Tokenizer) -> None:
-    assert first_difference(trained, encoder_of(trained), code_point_texts()[::64]) is None
-
-
-@pytest.mark.slow
-def test_every_code_point_has_the_reference_ids(trained: Tokenizer) -> None:
-    assert first_difference(trained, encoder_of(trained), code_point_texts()) is None
+def test_an_eighth_of_all_code_points_has_the_reference_ids(trained: Tokenizer) -> None:
+    assert first_difference(trained, encoder_of(trained), code_point_texts(["É{0}b {0}{0}x"])[::8]) is None
 
 
 @pytest.mark.parametrize("side", ["left", "right"])
@@ -70,9 +65,9 @@ def test_published_tokenizers_give_the_reference_ids_on_generated_texts(publishe
     assert first_difference(plain(published), Encoder.from_file(published, None), generated(2000, seed=3)) is None
 
 
-@pytest.mark.slow
-def test_published_tokenizers_give_the_reference_ids_on_every_code_point(published: Path) -> None:
-    assert first_difference(plain(published), Encoder.from_file(published, None), code_point_texts()) is None
+def test_published_tokenizers_give_the_reference_ids_on_a_quarter_of_all_code_points(published: Path) -> None:
+    texts = code_point_texts(["É{0}b {0}{0}x"])[::4]
+    assert first_difference(plain(published), Encoder.from_file(published, None), texts) is None
 
 
 def lines_of(name: str) -> list[str]:
@@ -88,12 +83,6 @@ TEXT_FILES = ["paradetox.tsv", "jigsaw_toxic.csv", "dev_toxic.txt", "dev_normal.
 @pytest.mark.parametrize("name", TEXT_FILES)
 def test_published_tokenizers_give_the_reference_ids_on_every_tenth_line(published: Path, name: str) -> None:
     assert first_difference(plain(published), Encoder.from_file(published, None), lines_of(name)[::10]) is None
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", TEXT_FILES)
-def test_published_tokenizers_give_the_reference_ids_on_every_line(published: Path, name: str) -> None:
-    assert first_difference(plain(published), Encoder.from_file(published, None), lines_of(name)) is None
 
 
 def test_arguments_win_over_truncation_and_padding_in_the_file(published: Path) -> None:

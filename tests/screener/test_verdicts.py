@@ -34,8 +34,9 @@ def test_a_score_at_or_above_the_threshold_fails(
 
 
 def test_rows_go_to_the_places_of_the_permutation() -> None:
-    for kind in (np.int32, np.int64):
-        scores, passed = verdicts(LOGITS, label_index=1, permutation=np.array([2, 0, 1], dtype=kind))
+    places = np.array([2, 0, 1], dtype=np.int64)
+    for permutation in (places, places.astype(np.int32)):
+        scores, passed = verdicts(LOGITS, label_index=1, permutation=permutation)
         assert scores.round(3).tolist() == pytest.approx([0.047, 0.953, 0.5], abs=1e-6)
         assert passed.tolist() == [True, False, False]
 

@@ -78,9 +78,11 @@ def nb_log_ratios(features: Any, is_toxic: NDArray[np.bool_]) -> NDArray[np.floa
     """log(p(n-gram | toxic) / p(n-gram | neutral)) with p = (sum + 1) / (texts + 1), shape (n-grams,)."""
 
     def share(chosen: NDArray[np.bool_]) -> NDArray[np.float64]:
-        return (np.asarray(features[np.flatnonzero(chosen)].sum(axis=0)).ravel() + 1.0) / (chosen.sum() + 1.0)
+        sums = np.asarray(features[np.flatnonzero(chosen)].sum(axis=0), dtype=np.float64).ravel()
+        return (sums + 1.0) / float(chosen.sum() + 1)
 
-    return np.log(share(is_toxic) / share(~is_toxic))
+    ratios: NDArray[np.float64] = np.log(share(is_toxic) / share(~is_toxic))
+    return ratios
 
 
 def model_from_sklearn(

@@ -144,7 +144,7 @@ def _floats(name: str, values: Any) -> NDArray[np.float64]:
 
 
 def _settings(values: Any) -> NbSettings:
-    known = {name: values.get(name) for name in NbSettings.__dataclass_fields__} if isinstance(values, dict) else {}
-    if not known or set(values) != set(known):
-        raise ValueError(f"settings: {values!r} does not have exactly {sorted(NbSettings.__dataclass_fields__)}")
-    return NbSettings(**known | {"ngram_range": tuple(known["ngram_range"])})
+    known = set(NbSettings.__dataclass_fields__)
+    if not isinstance(values, dict) or set(values) != known:
+        raise ValueError(f"settings: {values!r} does not have exactly {sorted(known)}")
+    return NbSettings(**{**values, "ngram_range": tuple(values["ngram_range"])})

@@ -93,4 +93,4 @@ def _nb_logit(model: NbLogisticModel, index: dict[str, int], text: str) -> float
     tfidf = {place: value * model.idf[place] for place, value in tf.items()}
     norm = math.sqrt(sum(value * value for value in tfidf.values()))
     weighed = sum(value / norm * model.r[place] * model.coef[place] for place, value in tfidf.items())
-    return model.intercept + weighed
+    return float(model.intercept + weighed)
