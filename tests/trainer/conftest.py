@@ -9,6 +9,8 @@ import pytest
 
 os.environ.setdefault("DS_ACCELERATOR", "cpu")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+# DeepSpeed reads it itself, wherever it is told the rank.
+os.environ.setdefault("LOCAL_RANK", "0")
 
 import torch
 
