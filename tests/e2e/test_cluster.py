@@ -15,6 +15,8 @@ from sro_cluster.binaries import Component, ensure_binaries
 from sro_cluster.client import Kubectl, Manifest
 from sro_cluster.controlplane import ControlPlane
 from sro_cluster.errors import ClusterError
+from sro_cluster.network import BRIDGE
+from sro_cluster.node import Node, stop_node
 from sro_cluster.processes import Processes
 
 CLUSTER_TOOL = Path(__file__).resolve().parents[1] / "cluster"
@@ -22,6 +24,8 @@ CLUSTER_TOOL = Path(__file__).resolve().parents[1] / "cluster"
 _HOLD_A_PROCESS = """
 import sys
 from pathlib import Path
+from sro_cluster.network import BRIDGE
+from sro_cluster.node import Node, stop_node
 from sro_cluster.processes import Processes
 
 Processes(Path(sys.argv[1]), die_with_parent=True).start("sleep", ["sleep", "1000"])
@@ -186,6 +190,18 @@ def test_two_restricted_pods_find_each_other_by_name_and_reach_the_api_server(
     assert [lines[0] for lines in logs] == ["met 1", "met 0"]
     assert [refusal in lines[1] for lines in logs] == [True, True]
     assert [lines[2] for lines in logs] == ["user 65532 root is writable False"] * 2
+
+
+@pytest.mark.node
+def test_a_second_node_is_refused_with_the_place_of_the_first(real_node: Node, tmp_path: Path) -> None:
+    with pytest.raises(ClusterError, match=f"another node runs on this machine, in {real_node.directory}$"):
+        Node(tmp_path)
+
+
+@pytest.mark.node
+def test_stopping_the_cluster_of_another_folder_leaves_the_node_its_network(real_node: Node, tmp_path: Path) -> None:
+    stop_node(tmp_path)
+    assert Path("/sys/class/net", BRIDGE).exists()
 
 
 def _log_of(kubectl: Kubectl, index: int) -> str:

@@ -96,8 +96,7 @@ def _down(arguments: argparse.Namespace) -> None:
         return
     if os.geteuid() == 0:
         stop_node(directory)
-    else:
-        Processes(directory, die_with_parent=False).stop_all()
+    Processes(directory, die_with_parent=False).stop_all()
     remove_state(directory)
 
 

@@ -17,11 +17,8 @@ _PROXY_TABLE = "kube-proxy"
 _CNI_RESULTS = Path("/var/lib/cni/results")
 
 
-def create_bridge() -> None:
-    """Makes the bridge with the node's address.
-
-    Pods reach each other and the node by it. Packets that come from it are forwarded, for the sake of cluster IPs, but to
-    no other interface; forwarding on the rest of the machine stays as it is.
+def check_network_is_free() -> None:
+    """Makes sure that nothing of somebody else's would be used, and removed in the end.
 
     Raises:
         ClusterError: a bridge of that name or another kube-proxy's rules are there already.
@@ -30,6 +27,14 @@ def create_bridge() -> None:
         raise ClusterError(f"the interface {BRIDGE} exists already: stop the other cluster first")
     if _has_table(_PROXY_TABLE):
         raise ClusterError("there are nftables rules of another kube-proxy on this machine")
+
+
+def create_bridge() -> None:
+    """Makes the bridge with the node's address.
+
+    Pods reach each other and the node by it. Packets that come from it are forwarded, for the sake of cluster IPs, but to
+    no other interface; forwarding on the rest of the machine stays as it is.
+    """
     run(["ip", "link", "add", BRIDGE, "type", "bridge"])
     run(["ip", "address", "add", f"{NODE_ADDRESS}/{_SUBNET.rpartition('/')[2]}", "dev", BRIDGE])
     run(["ip", "link", "set", BRIDGE, "up"])

@@ -15,7 +15,7 @@ from sro_cluster.dns import start_dns
 from sro_cluster.errors import ClusterError
 from sro_cluster.kubelet import NODE_NAME, start_kubelet, start_proxy
 from sro_cluster.leftovers import remove_leftovers
-from sro_cluster.network import CNI_PLUGINS, create_bridge, write_cni_configuration
+from sro_cluster.network import CNI_PLUGINS, check_network_is_free, create_bridge, write_cni_configuration
 from sro_cluster.pause import write_pause_archive
 
 _PROGRAMS = ("containerd", "ctr", "runc", "nft", "conntrack", "ip", "gcc", "openssl")
@@ -66,6 +66,7 @@ class Node:
         Raises:
             ClusterError: a part failed, or was not ready in time.
         """
+        check_network_is_free()
         note(self.directory)
         create_bridge()
         self.control_plane.start()
@@ -88,8 +89,7 @@ class Node:
                 self.control_plane.processes.stop(name)
             self.containerd.stop()
         finally:
-            remove_leftovers(self.directory)
-            forget()
+            stop_node(self.directory)
             self.control_plane.stop()
             self._claim.release()
 
@@ -107,9 +107,12 @@ def remove_last_node() -> None:
 
 
 def stop_node(directory: Path) -> None:
-    """Stops a node that another call started in this folder, its control plane included."""
-    remove_leftovers(directory)
+    """Stops the node of this folder, its control plane included; changes nothing if none was started there.
+
+    The network is the machine's: another folder's node, or another program, would lose its own.
+    """
     if noted_directory() == directory:
+        remove_leftovers(directory)
         forget()
 
 
