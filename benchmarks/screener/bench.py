@@ -203,9 +203,11 @@ def verdict_figure(rows: int, rounds: int) -> Figure:
     logits = rng.normal(size=(rows, 6)).astype(np.float32)
     permutation = rng.permutation(rows)
     arguments: dict[str, Any] = {"label_index": 1, "permutation": permutation}
-    difference = float(np.abs(verdicts(logits, **arguments)[0] - reference.verdicts(logits, **arguments)[0]).max())
-    if difference > 1e-6:
-        raise SystemExit(f"verdicts: a score differs by {difference}")
+    scores, passed = verdicts(logits, **arguments)
+    if not np.allclose(scores, reference.verdicts(logits, **arguments)[0], rtol=0, atol=1e-6):
+        raise SystemExit("verdicts: a score differs from the readable twin's")
+    if not np.array_equal(passed, scores < 0.5):
+        raise SystemExit("verdicts: a verdict contradicts its score")
 
     def theirs() -> Any:
         exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))

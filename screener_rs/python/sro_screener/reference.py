@@ -8,6 +8,7 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,7 +40,7 @@ def padded(rows: Sequence[Sequence[int]], pad_token_id: int) -> NDArray[np.int32
 
 
 def verdicts(
-    logits: NDArray[np.float64],
+    logits: NDArray[np.floating[Any]],
     *,
     label_index: int,
     activation: str = "softmax",
