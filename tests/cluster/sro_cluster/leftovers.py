@@ -18,7 +18,7 @@ def remove_leftovers(directory: Path) -> None:
     Processes(directory, die_with_parent=False).stop_all()
     _end_containers(directory / "containerd")
     _unmount_below(directory)
-    remove_network(directory)
+    remove_network()
     _remove_log_links(directory)
     _remove_control_groups()
 

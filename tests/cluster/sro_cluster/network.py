@@ -73,19 +73,16 @@ def write_cni_configuration(folder: Path, *, addresses: Path) -> None:
     (folder / "10-sro.conflist").write_text(json.dumps(document, indent=1))
 
 
-def remove_network(namespaces: Path) -> None:
-    """Removes what a node left: the bridge, rules, and the CNI's notes. A pod's interface goes with its namespace.
-
-    Args:
-        namespaces: the folder that the pods' network namespaces lay below.
-    """
+def remove_network() -> None:
+    """Removes what a node left: the bridge, rules, and the CNI's notes. A pod's interface goes with its namespace."""
     if Path(f"/sys/class/net/{BRIDGE}").exists():
         run(["ip", "link", "delete", BRIDGE])
     for family, table in (("inet", _TABLE), ("ip", _PROXY_TABLE), ("ip6", _PROXY_TABLE)):
         if f"table {family} {table}\n" in run(["nft", "list", "tables"]):
             run(["nft", "delete", "table", family, table])
-    for note in _CNI_RESULTS.glob("*"):
-        if str(json.loads(note.read_text()).get("netns", "")).startswith(f"{namespaces}/"):
+    for ours in _CNI_RESULTS.glob(f"{_NETWORK}-*-eth0"):
+        container = ours.name.split("-")[1]
+        for note in _CNI_RESULTS.glob(f"*-{container}-*"):  # the loopback's note bears another network's name
             note.unlink()
 
 
