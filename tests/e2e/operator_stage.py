@@ -69,12 +69,16 @@ def stage(admin: Kubectl, operator: OperatorProcess) -> Stage:
 def install(control_plane: ControlPlane, kubectl: Kubectl) -> Path:
     """Apply the chart with no replica, and return a kubeconfig of its service account."""
     kubectl("create", "namespace", SYSTEM)
-    chart = [str(control_plane.binaries / "helm"), "template", "sro", str(ROOT / "charts" / "sro-operator")]
-    values = ["--namespace", SYSTEM, "--set", f"replicas=0,fullnameOverride={ACCOUNT}"]
-    rendered = subprocess.run([*chart, *values], check=True, capture_output=True, text=True).stdout
-    kubectl("apply", "--server-side", "-f", "-", stdin=rendered)
+    kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", stdin=rendered(control_plane))
     kubectl("wait", "--for=condition=Established", "crd/srojobs.sro.dev", "--timeout=30s")
     return kubeconfig_of(control_plane, kubectl, SYSTEM, ACCOUNT)
+
+
+def rendered(control_plane: ControlPlane) -> str:
+    """The chart's objects, without an operator pod."""
+    chart = [str(control_plane.binaries / "helm"), "template", "sro", str(ROOT / "charts" / "sro-operator")]
+    values = ["--namespace", SYSTEM, "--set", f"replicas=0,fullnameOverride={ACCOUNT}"]
+    return subprocess.run([*chart, *values], check=True, capture_output=True, text=True).stdout
 
 
 def kubeconfig_of(control_plane: ControlPlane, kubectl: Kubectl, namespace: str, account: str) -> Path:

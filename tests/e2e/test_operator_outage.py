@@ -109,4 +109,6 @@ def test_what_happened_during_an_outage_is_made_good_after_it(stage: Stage, wire
     assert status["attempts"][0]["exits"][0]["message"] == "killed while nobody could look"
     stage.wait_phase("Queued", "arriving")
     wait_until(lambda: wired.page("/readyz")[0] == 200, "the operator is ready again", lambda: wired.page("/readyz")[1])
-    assert 'sro_jobs{phase="Queued"} 1.0' in wired.page("/metrics")[1]
+    jobs = stage.kubectl.get("srojobs", "-A")["items"]
+    queued = sum(job["status"]["phase"] == "Queued" for job in jobs)
+    assert f'sro_jobs{{phase="Queued"}} {queued}.0' in wired.page("/metrics")[1]

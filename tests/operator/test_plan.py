@@ -56,6 +56,10 @@ def test_a_running_attempt_is_looked_at_again_at_its_deadline() -> None:
     assert found == Plan(recheck_seconds=30)
 
 
+def test_a_failing_attempt_is_looked_at_again_soon() -> None:
+    assert plan(Observed(jobs=(gang(is_failing=True, ended=NOW),), pods=(LIVE,))) == Plan(recheck_seconds=3)
+
+
 @pytest.mark.parametrize(
     ("seconds", "expected"),
     [

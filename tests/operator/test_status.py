@@ -166,6 +166,28 @@ def test_exits_once_recorded_outlive_their_pods() -> None:
     assert [entry.exit_code for entry in after.attempts[0].exits] == [137]
 
 
+def test_the_cause_of_a_failure_is_waited_for_a_little_before_it_is_counted() -> None:
+    job, unexplained = make_job(runPolicy={"maxRestarts": 0}), Observed(jobs=(failed_gang(),))
+    early = next_status(job, unexplained, ENDED + timedelta(seconds=2))
+    assert (early.phase, early.attempts[0].end_time) == ("Restarting", None)
+    assert next_status(job, unexplained, ENDED + timedelta(seconds=3)).phase == "Failed"
+    explained = Observed(jobs=(failed_gang(),), pods=(pod(0, "Failed", 76, is_deleting=True),))
+    assert (
+        next_status(make_job(early, runPolicy={"maxRestarts": 0}), explained, NOW).attempts[0].reason
+        == "AttemptDisrupted"
+    )
+
+
+@pytest.mark.parametrize(
+    ("code", "reason"), [(76, "AttemptDisrupted"), (143, "AttemptDisrupted"), (1, "AttemptFailed")]
+)
+def test_a_cause_on_record_counts_once_its_pod_is_gone(code: int, reason: str) -> None:
+    ending = Observed(jobs=(gang(is_failing=True),), pods=(pod(1, "Failed", code, is_deleting=True),))
+    before = next_status(make_job(), ending, NOW)
+    after = next_status(make_job(before), Observed(jobs=(failed_gang(),)), NOW)
+    assert after.attempts[0].reason == reason
+
+
 def test_the_last_failure_uses_up_no_restart_and_fails_the_job() -> None:
     first = next_status(make_job(), Observed(jobs=(failed_gang(1),), pods=(pod(0, "Failed", 1),)), NOW)
     job = make_job(first, runPolicy={"maxRestarts": 1})

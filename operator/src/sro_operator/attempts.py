@@ -27,6 +27,8 @@ FINAL_REASONS = {
     ExitCode.DIVERGED: REASON_DIVERGED,
 }
 """What a final exit code means."""
+EVIDENCE_SECONDS = 3.0
+"""How long after a Job's failure its cause is waited for, where neither Job nor pods tell one."""
 EXIT_LIMIT = 16
 ATTEMPT_LIMIT = 128
 MESSAGE_LIMIT = 1024
@@ -42,6 +44,8 @@ class Ending:
 
     reason: str
     message: str
+    is_evident: bool = True
+    """Whether anything tells the cause; a pod's last words may reach us after its Job's end."""
 
     @property
     def is_final(self) -> bool:
@@ -70,10 +74,17 @@ def running_seconds(attempts: Iterable[AttemptStatus], now: datetime) -> float:
     return sum(((attempt.end_time or now) - attempt.start_time).total_seconds() for attempt in attempts)
 
 
-def failure_of(found: AttemptJob, pods: Iterable[TrainerPod]) -> Ending:
-    """Why a Job that failed, or is failing, did so: the gravest cause among its pods and in its own condition."""
+def failure_of(found: AttemptJob, pods: Iterable[TrainerPod], recorded: Iterable[PodExit] = ()) -> Ending:
+    """Why a Job that failed, or is failing, did so: the gravest cause among its pods and in its own condition.
+
+    Args:
+        found: the Job.
+        pods: its pods, as far as they are known.
+        recorded: exits on record, which count where no pod tells more.
+    """
     exits = [pod for pod in pods if pod.exit is not None and pod.exit.exit_code != 0]
     codes = {pod.exit.exit_code for pod in exits if pod.exit is not None} | _codes_in(found.failure_message)
+    codes |= {entry.exit_code for entry in recorded}
     for code in sorted(codes & {int(code) for code in FINAL_EXIT_CODES}):
         blamed = [pod for pod in exits if pod.exit is not None and pod.exit.exit_code == code]
         return Ending(reason=FINAL_REASONS[ExitCode(code)], message=_blame(blamed) or found.failure_message)
@@ -82,7 +93,11 @@ def failure_of(found: AttemptJob, pods: Iterable[TrainerPod]) -> Ending:
     stopped = bool(exits) and not own
     if disrupted or stopped:
         return Ending(reason=REASON_ATTEMPT_DISRUPTED, message=_blame(exits) or found.failure_message)
-    return Ending(reason=REASON_ATTEMPT_FAILED, message=_blame(own) or found.failure_message or found.failure_reason)
+    if not exits and (codes_on_record := {entry.exit_code for entry in recorded}):
+        reason = REASON_ATTEMPT_DISRUPTED if codes_on_record <= _ASKED_TO_STOP else REASON_ATTEMPT_FAILED
+        return Ending(reason=reason, message=found.failure_message)
+    message = _blame(own) or found.failure_message or found.failure_reason
+    return Ending(reason=REASON_ATTEMPT_FAILED, message=message, is_evident=bool(own))
 
 
 def failed_exits(attempt: AttemptStatus, pods: Iterable[TrainerPod]) -> tuple[PodExit, ...]:
@@ -118,7 +133,9 @@ def _updated(
         return _closed(attempt, Ending(reason=REASON_TRAINED, message=message), found.ended or now)
     if not found.is_failing:
         return attempt
-    ending = failure_of(found, pods)
+    ending = failure_of(found, pods, attempt.exits)
+    if not ending.is_evident and (now - (found.ended or now)).total_seconds() < EVIDENCE_SECONDS:
+        return attempt
     left = restarts_used(before) < job.spec.run_policy.max_restarts
     is_fatal = ending.is_final or (ending.reason == REASON_ATTEMPT_FAILED and not left)
     if found.finished is None and not is_fatal:

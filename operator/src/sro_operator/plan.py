@@ -9,7 +9,7 @@ from sro_api.labels import REASON_ATTEMPT_FAILED, REASON_SUSPENDED
 from sro_api.sources import parse_uri
 from sro_api.status import AttemptStatus, SROJobStatus
 from sro_api.v1alpha1 import SROJob
-from sro_operator.attempts import running_seconds
+from sro_operator.attempts import EVIDENCE_SECONDS, running_seconds
 from sro_operator.observed import AttemptJob, Observed
 from sro_operator.settings import OperatorSettings
 from sro_operator.status import is_finished
@@ -65,7 +65,7 @@ def next_plan(job: SROJob, status: SROJobStatus, observed: Observed, now: dateti
         return _ending(tuple(found for found in observed.jobs if found.finished is None))
     newest = status.attempts[-1] if status.attempts else None
     if newest is not None and newest.end_time is None:
-        return Plan(recheck_seconds=_until_deadline(job, status, now))
+        return Plan(recheck_seconds=_until_news(job, status, observed, now))
     if observed.strangers or observed.live_pods or any(found.finished is None for found in observed.jobs):
         return Plan(recheck_seconds=RECHECK_SECONDS)
     wait = _pause_left(status.attempts, now, settings)
@@ -107,9 +107,14 @@ def _ending(unfinished: tuple[AttemptJob, ...]) -> Plan:
     return Plan(actions=actions, recheck_seconds=RECHECK_SECONDS if unfinished else None)
 
 
-def _until_deadline(job: SROJob, status: SROJobStatus, now: datetime) -> float | None:
+def _until_news(job: SROJob, status: SROJobStatus, observed: Observed, now: datetime) -> float | None:
+    """Until the deadline; sooner where a failing Job's cause, or the end of its pods, is waited for."""
     limit = job.spec.run_policy.active_deadline_seconds
-    return None if limit is None else max(0.1, limit - running_seconds(status.attempts, now))
+    left = None if limit is None else max(0.1, limit - running_seconds(status.attempts, now))
+    found = observed.job(status.attempts[-1].number)
+    if found is not None and not found.is_failing:
+        return left
+    return EVIDENCE_SECONDS if left is None else min(left, EVIDENCE_SECONDS)
 
 
 def _pause_left(attempts: tuple[AttemptStatus, ...], now: datetime, settings: OperatorSettings) -> float:

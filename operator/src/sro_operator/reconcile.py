@@ -115,6 +115,8 @@ class JobReconciler:
     async def _observe(self, key: Key, job: SROJob, refusal: Refusal | None) -> Observed:
         jobs = await self._cluster.jobs_of(key)
         present = [trainer_pod(pod) for pod in await self._cluster.pods_of(key)]
+        for pod in present:
+            self._pods.note(key, pod, is_gone=False)
         return observe(str(job.metadata["uid"]), jobs, self._pods.completed(key, present), refusal)
 
     async def _act(self, key: Key, job: SROJob, actions: tuple[Action, ...]) -> Refusal | None:

@@ -169,7 +169,7 @@ def _in_attempt(job: SROJob, newest: AttemptStatus, observed: Observed) -> Situa
         text = f"the Job of attempt {newest.number} was deleted; its pods are ending"
         return Situation(phase=RESTARTING, reason=REASON_ATTEMPT_DISRUPTED, message=text)
     if found.is_failing:
-        ending = failure_of(found, pods)
+        ending = failure_of(found, pods, newest.exits)
         text = f"attempt {newest.number} is ending: {ending.message}"
         return Situation(phase=RESTARTING, reason=ending.reason, message=text)
     if found.is_suspended:
