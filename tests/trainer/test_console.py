@@ -6,6 +6,7 @@ import io
 import json
 import logging
 import re
+import warnings
 from collections.abc import Iterator
 
 import pytest
@@ -60,6 +61,7 @@ def root_restored() -> Iterator[None]:
     handlers, level = list(root.handlers), root.level
     yield
     root.handlers[:], root.level = handlers, level
+    logging.captureWarnings(False)
 
 
 @pytest.mark.usefixtures("root_restored")
@@ -68,6 +70,7 @@ def test_a_pipe_gets_json_lines() -> None:
     console.configure(stream=stream)
     logging.getLogger("sro_trainer.x").info("hello", extra={"n": 1})
     logging.getLogger("transformers").info("chatter")
+    warnings.warn("is deprecated", FutureWarning, stacklevel=1)
     assert [json.loads(line)["message"] for line in stream.getvalue().splitlines()] == ["hello"]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import logging
 import sys
@@ -14,6 +15,12 @@ from rich.logging import RichHandler
 _STANDARD = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "taskName"}
 
 
+@functools.cache
+def terminal() -> Console:
+    """Standard error as a terminal. Log lines and the progress bar share it: so lines go above the bar, not through it."""
+    return Console(stderr=True)
+
+
 def configure(*, level: int = logging.INFO, stream: TextIO | None = None) -> None:
     """Configure logging for this process, once, in its entry point.
 
@@ -24,12 +31,17 @@ def configure(*, level: int = logging.INFO, stream: TextIO | None = None) -> Non
     target = sys.stderr if stream is None else stream
     handler: logging.Handler
     if target.isatty():
-        handler = RichHandler(console=Console(file=target), show_path=False, markup=False)
+        handler = RichHandler(
+            console=terminal() if stream is None else Console(file=stream), show_path=False, markup=False
+        )
         handler.setFormatter(HumanFormatter())
     else:
         handler = logging.StreamHandler(target)
         handler.setFormatter(JsonFormatter())
     logging.basicConfig(level=level, handlers=[handler], force=True)
+    # Python warnings of libraries are about their own future; with a level below INFO they are lines like any other.
+    logging.captureWarnings(True)
+    logging.getLogger("py.warnings").setLevel(logging.ERROR if level >= logging.INFO else logging.WARNING)
     # Libraries' own chatter: their warnings are wanted, their progress is not.
     for name in ("httpx", "transformers", "deepspeed", "DeepSpeed", "torch", "fsspec", "urllib3", "filelock"):
         logging.getLogger(name).setLevel(max(level, logging.WARNING))

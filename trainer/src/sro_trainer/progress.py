@@ -19,6 +19,7 @@ from sro_api import labels
 from sro_api.run_config import RunConfig
 from sro_api.status import EvaluationFigures, EvaluationStatus, OutputStatus, ProgressStatus
 from sro_trainer.cluster_api import ApiServer, apply_progress
+from sro_trainer.console import terminal
 
 logger = logging.getLogger(__name__)
 
@@ -141,7 +142,7 @@ class TerminalReporter:
             TextColumn("{task.fields[figures]}"),
             TimeElapsedColumn(),
             TimeRemainingColumn(),
-            console=console or Console(stderr=True),
+            console=console or terminal(),
         )
         self._task = self._bar.add_task("Starting", total=None, figures="")
         self._bar.start()
