@@ -17,9 +17,10 @@ _BUILD_BACKENDS = ("hatchling", "maturin")
 
 
 def prepare_context(context: Path, distributions: tuple[str, ...]) -> Path:
-    """Fills a folder with what the Dockerfiles copy: ``requirements/``, and ``dist/`` with fresh wheels."""
+    """Fills a folder with what the Dockerfiles copy: ``requirements/``, ``examples/data/``, ``dist/`` with fresh wheels."""
     shutil.rmtree(context, ignore_errors=True)
-    shutil.copytree(REPOSITORY / "requirements", context / "requirements")
+    for folder in ("requirements", "examples/data"):
+        shutil.copytree(REPOSITORY / folder, context / folder)
     for distribution in distributions:
         _build_wheel(REPOSITORY / _SOURCES[distribution], context / "dist")
     return context
