@@ -14,7 +14,6 @@ use crate::{nb, parallel};
 
 type Judged<'py, F> = (Bound<'py, PyArray1<F>>, Bound<'py, PyArray1<bool>>);
 type FlatIds<'py> = (Bound<'py, PyArray1<i32>>, Bound<'py, PyArray1<i64>>);
-type Float64s<'py> = PyReadonlyArray1<'py, f64>;
 
 impl From<Error> for PyErr {
     fn from(error: Error) -> Self {
@@ -329,9 +328,9 @@ impl PyNbLogistic {
     fn from_parts<'py>(
         py: Python<'py>,
         vocabulary: &Bound<'py, PyAny>,
-        idf: Float64s<'py>,
-        r: Float64s<'py>,
-        coef: Float64s<'py>,
+        idf: PyReadonlyArray1<'py, f64>,
+        r: PyReadonlyArray1<'py, f64>,
+        coef: PyReadonlyArray1<'py, f64>,
         intercept: f64,
         ngram_range: (i64, i64),
         lowercase: bool,
