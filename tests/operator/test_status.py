@@ -185,7 +185,10 @@ def test_a_cause_on_record_counts_once_its_pod_is_gone(code: int, reason: str) -
     ending = Observed(jobs=(gang(is_failing=True),), pods=(pod(1, "Failed", code, is_deleting=True),))
     before = next_status(make_job(), ending, NOW)
     after = next_status(make_job(before), Observed(jobs=(failed_gang(),)), NOW)
-    assert after.attempts[0].reason == reason
+    assert (after.attempts[0].reason, after.attempts[0].message) == (
+        reason,
+        f"pod 1 exited with {code}, Error: the cause",
+    )
 
 
 def test_the_last_failure_uses_up_no_restart_and_fails_the_job() -> None:

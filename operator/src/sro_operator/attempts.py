@@ -74,7 +74,7 @@ def running_seconds(attempts: Iterable[AttemptStatus], now: datetime) -> float:
     return sum(((attempt.end_time or now) - attempt.start_time).total_seconds() for attempt in attempts)
 
 
-def failure_of(found: AttemptJob, pods: Iterable[TrainerPod], recorded: Iterable[PodExit] = ()) -> Ending:
+def failure_of(found: AttemptJob, pods: Iterable[TrainerPod], recorded: tuple[PodExit, ...] = ()) -> Ending:
     """Why a Job that failed, or is failing, did so: the gravest cause among its pods and in its own condition.
 
     Args:
@@ -93,9 +93,10 @@ def failure_of(found: AttemptJob, pods: Iterable[TrainerPod], recorded: Iterable
     stopped = bool(exits) and not own
     if disrupted or stopped:
         return Ending(reason=REASON_ATTEMPT_DISRUPTED, message=_blame(exits) or found.failure_message)
-    if not exits and (codes_on_record := {entry.exit_code for entry in recorded}):
-        reason = REASON_ATTEMPT_DISRUPTED if codes_on_record <= _ASKED_TO_STOP else REASON_ATTEMPT_FAILED
-        return Ending(reason=reason, message=found.failure_message)
+    if not exits and recorded:
+        stopped = {entry.exit_code for entry in recorded} <= _ASKED_TO_STOP
+        reason = REASON_ATTEMPT_DISRUPTED if stopped else REASON_ATTEMPT_FAILED
+        return Ending(reason=reason, message=_told(f"pod {recorded[0].index}", recorded[0], len(recorded)))
     message = _blame(own) or found.failure_message or found.failure_reason
     return Ending(reason=REASON_ATTEMPT_FAILED, message=message, is_evident=bool(own))
 
@@ -167,7 +168,10 @@ def _codes_in(message: str) -> set[int]:
 def _blame(pods: list[TrainerPod]) -> str:
     if not pods or pods[0].exit is None:
         return ""
-    entry = pods[0].exit
-    more = f" ({len(pods) - 1} more failed)" if len(pods) > 1 else ""
+    return _told(f"pod {pods[0].name}", pods[0].exit, len(pods))
+
+
+def _told(pod: str, entry: PodExit, count: int) -> str:
+    more = f" ({count - 1} more failed)" if count > 1 else ""
     text = f": {entry.message}" if entry.message else ""
-    return f"pod {pods[0].name} exited with {entry.exit_code}, {entry.reason}{more}{text}"
+    return f"{pod} exited with {entry.exit_code}, {entry.reason}{more}{text}"
