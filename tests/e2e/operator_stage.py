@@ -147,7 +147,11 @@ class OperatorProcess:
         environment |= {"SRO_HTTP_HOST": "127.0.0.1", "SRO_HTTP_PORT": str(self.port)}
         with self.log.open("ab") as log:
             self.process = subprocess.Popen([sys.executable, "-m", "sro_operator"], env=environment, stderr=log)
-        wait_until(lambda: self.page("/readyz")[0] == 200, "the operator is ready")
+        try:
+            wait_until(lambda: self.page("/readyz")[0] == 200, "the operator is ready", self.log.read_text)
+        except AssertionError:
+            self.kill()
+            raise
 
     def kill(self) -> None:
         """End it as a crash would."""
