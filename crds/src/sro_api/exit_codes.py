@@ -16,6 +16,8 @@ class ExitCode(IntEnum):
     """A source of data or a model cannot be used; the same attempt would fail again."""
     DIVERGED = 66
     """The loss is no longer finite; the same attempt would diverge again."""
+    UNREACHABLE = 69
+    """A remote source does not answer; the next attempt may reach it."""
     NO_SPACE = 73
     """The volume is full; the last complete checkpoint stands."""
     RENDEZVOUS_FAILED = 75

@@ -52,6 +52,10 @@ def _work(config: RunConfig) -> int:
         logging.getLogger(__name__).error("run ended", extra={"reason": error.reason, "error": str(error)})
         _leave_word(last_word(error.reason, str(error)))
         return int(error.exit_code)
+    except ConnectionError as error:
+        logging.getLogger(__name__).error("source unreachable", extra={"error": str(error)})
+        _leave_word(last_word("SourceUnreachable", str(error)))
+        return ExitCode.UNREACHABLE
     except BaseException as error:
         # Told and passed on: what nobody foresaw must not be swallowed.
         _leave_word(last_word(type(error).__name__, "".join(traceback.format_exception_only(error))))
