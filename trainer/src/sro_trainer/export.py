@@ -6,12 +6,11 @@ import logging
 import os
 import shutil
 from pathlib import Path
-from typing import Any
 
 import fsspec
 import torch
-from peft import get_peft_model, set_peft_model_state_dict
-from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer, PreTrainedModel
+from safetensors.torch import save_file
+from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer, PreTrainedModel
 
 from sro_api.run_config import RunConfig
 from sro_api.status import EvaluationStatus
@@ -59,7 +58,7 @@ def export_model(
         if adapter is None:
             _save_model(model, staging, dropout)
         else:
-            _save_adapter(model, players, staging, adapter)
+            _save_adapter(players, staging, adapter)
         players.codec.tokenizer.save_pretrained(staging)
         write_model_card(
             staging, config, evaluation, screener=players.screener.describe(),
@@ -109,16 +108,17 @@ def _save_model(model: PreTrainedModel, folder: Path, dropout: dict[str, float])
             setattr(model.config, name, 0.0)
 
 
-def _save_adapter(model: PreTrainedModel, players: Players, folder: Path, adapter: Snapshot) -> None:
+def _save_adapter(players: Players, folder: Path, adapter: Snapshot) -> None:
     """Write the adapter alone, as peft reads it; the base it belongs to is the one that the spec names."""
     leader = players.spec.leader
-    with torch.device("meta"):
-        skeleton = type(model)(AutoConfig.for_model(**model.config.to_dict()))
-    wrapped: Any = get_peft_model(skeleton, lora_configuration(leader.adapter.effective_lora, players.codec.task))
-    weights = {f"base_model.model.{name.replace('.default.', '.')}": value for name, value in adapter.items()}
-    set_peft_model_state_dict(wrapped, weights, low_cpu_mem_usage=True)
-    wrapped.peft_config["default"].base_model_name_or_path = leader.model
-    wrapped.save_pretrained(folder)
+    configuration = lora_configuration(leader.adapter.effective_lora, players.codec.task)
+    configuration.base_model_name_or_path = leader.model
+    configuration.inference_mode = True
+    configuration.save_pretrained(folder)
+    weights = {
+        f"base_model.model.{name.replace('.default.', '.')}": value.contiguous() for name, value in adapter.items()
+    }
+    save_file(weights, folder / "adapter_model.safetensors", metadata={"format": "pt"})
 
 
 def _make_readable(folder: Path) -> None:
