@@ -2,7 +2,8 @@
 
 import json
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
@@ -99,6 +100,23 @@ class Containerd:
         for name, digest in images.items():
             if digest not in named:
                 self.ctr("images", "rm", "--sync", name)
+
+    @contextmanager
+    def held(self, reference: str | None) -> Iterator[None]:
+        """Keeps what an image holds now while another image takes its name.
+
+        Importing moves the name first and unpacks then; in between, the layers that both share belong to nobody, and a garbage
+        collection at that moment takes them away under the unpacking.
+        """
+        if reference is None:
+            yield
+            return
+        keeper = f"{reference}-replaced"
+        self.ctr("images", "tag", "--force", reference, keeper)
+        try:
+            yield
+        finally:
+            self.ctr("images", "rm", keeper)
 
     def known_blobs(self) -> set[str]:
         """The digests of all layers, configurations and manifests in the content store."""

@@ -80,9 +80,10 @@ def load_images(containerd: Containerd, references: tuple[str, ...]) -> None:
             continue
         known = containerd.known_blobs()
         wanted = {digest: size for digest, size in image.layers.items() if digest not in known}
-        containerd.import_stream(
-            partial(_write_archive, image=image, reference=reference, storage=storage, wanted=wanted)
-        )
+        with containerd.held(reference if reference in present else None):
+            containerd.import_stream(
+                partial(_write_archive, image=image, reference=reference, storage=storage, wanted=wanted)
+            )
         logger.info("image imported", extra={"image": reference})
     containerd.remove_replaced_images()
 
