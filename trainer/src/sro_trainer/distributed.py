@@ -13,6 +13,9 @@ import deepspeed
 import torch
 import torch.distributed as dist
 
+# torch.distributed exports them only where it was built in, which type checkers cannot see.
+from torch._C._distributed_c10d import FileStore, HashStore, Store, TCPStore
+
 from sro_trainer.errors import RendezvousError
 
 RENDEZVOUS_SECONDS = 300
@@ -109,17 +112,17 @@ def leave() -> None:
         dist.destroy_process_group()
 
 
-def _store(environment: Mapping[str, str], rank: int, size: int, patience: timedelta) -> dist.Store:
+def _store(environment: Mapping[str, str], rank: int, size: int, patience: timedelta) -> Store:
     if size == 1:
-        return dist.HashStore()
+        return HashStore()
     if "SRO_STORE" in environment:
         # Everybody is on this machine: gloo need not be seen from outside it.
         os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
-        store: dist.Store = dist.FileStore(str(Path(environment["SRO_STORE"])), size)
+        store: Store = FileStore(str(Path(environment["SRO_STORE"])), size)
         store.set_timeout(patience)
         return store
     address, port = environment["MASTER_ADDR"], int(environment["MASTER_PORT"])
-    return dist.TCPStore(address, port, size, is_master=rank == 0, timeout=patience, wait_for_workers=True)
+    return TCPStore(address, port, size, is_master=rank == 0, timeout=patience, wait_for_workers=True)
 
 
 def _attach_deepspeed() -> None:

@@ -19,7 +19,7 @@ class _SelectedLogProbability(torch.autograd.Function):
 
     @staticmethod
     def forward(context: Any, logits: Tensor, labels: Tensor) -> Tensor:
-        normaliser = torch.cat([piece.float().logsumexp(-1) for piece in logits.split(TOKENS_AT_ONCE)])
+        normaliser = torch.cat([piece.float().logsumexp(-1) for piece in torch.split(logits, TOKENS_AT_ONCE)])
         context.save_for_backward(logits, labels, normaliser)
         return logits.gather(-1, labels[:, None]).squeeze(-1).float() - normaliser
 
@@ -28,7 +28,9 @@ class _SelectedLogProbability(torch.autograd.Function):
         logits, labels, normaliser = context.saved_tensors
         (upstream,) = gradients
         result = torch.empty_like(logits)
-        pieces = zip(*(t.split(TOKENS_AT_ONCE) for t in (logits, labels, normaliser, upstream, result)), strict=True)
+        pieces = zip(
+            *(torch.split(t, TOKENS_AT_ONCE) for t in (logits, labels, normaliser, upstream, result)), strict=True
+        )
         for piece, label, norm, gradient, target in pieces:
             slope = (piece.float() - norm[:, None]).exp_().neg_().mul_(gradient[:, None])
             slope.scatter_add_(-1, label[:, None], gradient[:, None])
@@ -47,7 +49,7 @@ def per_token_logps(
         labels: any id where the mask is False.
         mask: the tokens that count; the end of sequence is one of them.
     """
-    selected = _SelectedLogProbability.apply(logits, labels[mask])  # type: ignore[no-untyped-call]
+    selected = _SelectedLogProbability.apply(logits, labels[mask])
     return torch.zeros(mask.shape, dtype=torch.float32, device=logits.device).masked_scatter(mask, selected)
 
 

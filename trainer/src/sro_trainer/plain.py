@@ -55,8 +55,8 @@ class PlainPolicy:
             for name, parameter in base.named_parameters(recurse=False):
                 getattr(target, name).copy_(parameter)
             if isinstance(source, LoraLayer):
-                weight: Tensor = base.weight
-                target.weight.copy_(weight.float() + _transposed_delta(source, weight.shape))  # type: ignore[union-attr]
+                weight, merged = base.get_parameter("weight"), target.get_parameter("weight")
+                merged.copy_(weight.float() + _transposed_delta(source, weight.shape))
 
 
 def _skeleton(leader: Leader) -> PreTrainedModel:
@@ -95,7 +95,7 @@ def _adapter_weights(module: nn.Module) -> list[nn.Parameter]:
 
 
 def _transposed_delta(module: LoraLayer, shape: torch.Size) -> Tensor:
-    down, up = (weight.float() for weight in _adapter_weights(module))  # type: ignore[arg-type]
+    down, up = (weight.float() for weight in _adapter_weights(module))
     delta = (up @ down) * module.scaling[POLICY_ADAPTER]
     # GPT-2 keeps its linear layers transposed.
     return delta if delta.shape == shape and not getattr(module, "fan_in_fan_out", False) else delta.T

@@ -100,7 +100,9 @@ def build_players(config: RunConfig, world: World, codec: Codec, *, cache: Path)
     )  # fmt: skip
 
 
-def build_codec(config: RunConfig, location: ModelLocation, task: Task, generation_eos: object) -> Codec:
+def build_codec(
+    config: RunConfig, location: ModelLocation, task: Task, generation_eos: int | list[int] | None
+) -> Codec:
     """The leader's tokenizer with the spec's template.
 
     Args:

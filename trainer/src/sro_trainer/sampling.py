@@ -22,7 +22,7 @@ def row_seed(*parts: int | str) -> int:
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
 
 
-class GumbelSampler(LogitsProcessor):  # type: ignore[misc]
+class GumbelSampler(LogitsProcessor):
     """Makes the greedy choice a draw: noise is added to the log-probabilities of the tokens that may be drawn.
 
     Equal in distribution to drawing from the truncated softmax, but each row has its own generator, so that a draw depends

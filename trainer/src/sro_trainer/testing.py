@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import atexit
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +29,7 @@ from transformers import (
 from sro_api.base import Manifest
 from sro_api.run_config import RunConfig
 from sro_api.status import EvaluationStatus, OutputStatus, ProgressStatus
-from sro_trainer.distributed import World
+from sro_trainer.distributed import World, join, leave
 from sro_trainer.players import Players
 from sro_trainer.tokens import Codec, Task
 from sro_trainer.verdicts import Verdicts
@@ -174,6 +177,18 @@ class ScriptedScreener:
         return "scripted"
 
 
+@cache
+def world_of_one() -> World:
+    """This process alone, once per process: DeepSpeed cannot join a second world."""
+    os.environ.setdefault("DS_ACCELERATOR", "cpu")
+    # DeepSpeed reads it itself, wherever it is told the rank.
+    os.environ.setdefault("LOCAL_RANK", "0")
+    torch.set_num_threads(1)
+    world = join({"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1"})
+    atexit.register(leave)
+    return world
+
+
 def tiny_job(folder: Path, *, kind: str = "llama", **spec: Any) -> RunConfig:
     """A whole run of seconds on a random leader: 3 steps of warm start and 4 of the game, float32.
 
@@ -201,7 +216,9 @@ def tiny_job(folder: Path, *, kind: str = "llama", **spec: Any) -> RunConfig:
     )
 
 
-def make_players(folder: Path, world: World, *, passes: Callable[[str], bool] = bool, kind: str = "llama", **spec: Any) -> Players:
+def make_players(
+    folder: Path, world: World, *, passes: Callable[[str], bool] = bool, kind: str = "llama", **spec: Any
+) -> Players:
     """The players of a tiny job, with a scripted screener in the place of a fitted one."""
     config = tiny_job(folder, kind=kind, **spec)
     leader = tiny_leader(kind)
