@@ -99,6 +99,7 @@ PROGRESS = ProgressStatus(
     total_steps=50,
     percent=14,
     pass_rate=0.5,
+    loss=0.6474805176258087,
     updated_at=datetime(2026, 1, 1, tzinfo=UTC),
 )
 
@@ -125,6 +126,7 @@ def test_only_the_progress_of_the_own_job_is_applied(served: tuple[ApiServer, Se
                 "step": 7,
                 "totalSteps": 50,
                 "percent": 14,
+                "loss": 0.6475,
                 "passRate": 0.5,
                 "updatedAt": "2026-01-01T00:00:00Z",
                 "history": [],

@@ -59,8 +59,17 @@ def _path(config: RunConfig) -> str:
 def _body(config: RunConfig, progress: ProgressStatus) -> str:
     """The uid makes the server refuse a report for a job of the same name made anew."""
     metadata = {"name": config.name, "namespace": config.namespace, **({"uid": config.uid} if config.uid else {})}
-    status = {"progress": progress.to_wire()}
+    # `kubectl get` prints a number with all its digits.
+    status = {"progress": _rounded(progress.to_wire())}
     return json.dumps({"apiVersion": labels.API_VERSION, "kind": labels.KIND, "metadata": metadata, "status": status})
+
+
+def _rounded(value: object) -> object:
+    if isinstance(value, float):
+        return round(value, 4)
+    if isinstance(value, dict):
+        return {key: _rounded(item) for key, item in value.items()}
+    return [_rounded(item) for item in value] if isinstance(value, list) else value
 
 
 def _headers(token: str) -> dict[str, str]:
