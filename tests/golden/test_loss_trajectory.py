@@ -38,7 +38,7 @@ def trajectory(folder: Path, kind: str) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("kind", ["llama", "t5"])
-def test_the_losses_are_those_that_were_written_down(kind: str, tmp_path: Path):
+def test_the_losses_are_those_that_were_written_down(kind: str, tmp_path: Path) -> None:
     now = trajectory(tmp_path, kind)
     golden = json.loads(GOLDEN.read_text()) if GOLDEN.exists() else {}
     if os.environ.get("WRITE_GOLDEN"):

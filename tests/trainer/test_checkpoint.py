@@ -37,7 +37,7 @@ def flip_a_byte(path: Path) -> None:
     path.write_bytes(content)
 
 
-def test_a_checkpoint_says_where_the_run_is(tmp_path: Path, world: World):
+def test_a_checkpoint_says_where_the_run_is(tmp_path: Path, world: World) -> None:
     save(tmp_path, world, 50)
     found = latest_verified(tmp_path)
     assert found is not None
@@ -45,7 +45,7 @@ def test_a_checkpoint_says_where_the_run_is(tmp_path: Path, world: World):
     assert found.manifest.files.keys() == {"deepspeed/weights.pt"}
 
 
-def test_the_game_is_newer_than_the_warm_start(tmp_path: Path, world: World):
+def test_the_game_is_newer_than_the_warm_start(tmp_path: Path, world: World) -> None:
     save(tmp_path, world, 2, stage="Training")
     save(tmp_path, world, 100, stage="WarmStart")
     found = latest_verified(tmp_path)
@@ -67,7 +67,7 @@ DAMAGES: dict[str, Callable[[Path], None]] = {
 @pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES.keys())
 def test_a_damaged_checkpoint_is_passed_over(
     damage: Callable[[Path], None], tmp_path: Path, world: World, caplog: pytest.LogCaptureFixture
-):
+) -> None:
     save(tmp_path, world, 1)
     newest = save(tmp_path, world, 2)
     damage(newest)
@@ -79,11 +79,11 @@ def test_a_damaged_checkpoint_is_passed_over(
     assert "checkpoint is damaged and passed over" in caplog.messages
 
 
-def test_no_folder_holds_no_checkpoint(tmp_path: Path):
+def test_no_folder_holds_no_checkpoint(tmp_path: Path) -> None:
     assert latest_verified(tmp_path / "absent") is None
 
 
-def test_what_was_being_written_is_no_checkpoint_and_is_cleared_away(tmp_path: Path, world: World):
+def test_what_was_being_written_is_no_checkpoint_and_is_cleared_away(tmp_path: Path, world: World) -> None:
     (tmp_path / ".writing-b-training-000000009" / "deepspeed").mkdir(parents=True)
     save(tmp_path, world, 1)
     found = latest_verified(tmp_path)
@@ -93,7 +93,7 @@ def test_what_was_being_written_is_no_checkpoint_and_is_cleared_away(tmp_path: P
     assert [path.name for path in tmp_path.iterdir()] == ["b-training-000000001"]
 
 
-def test_older_checkpoints_are_deleted_and_the_reference_is_not(tmp_path: Path, world: World):
+def test_older_checkpoints_are_deleted_and_the_reference_is_not(tmp_path: Path, world: World) -> None:
     save_checkpoint(
         tmp_path, "reference", lambda folder: (folder / "w").touch(), state=None, fingerprint="rows", world=world
     )
@@ -107,7 +107,7 @@ def test_older_checkpoints_are_deleted_and_the_reference_is_not(tmp_path: Path, 
     ]
 
 
-def test_a_full_volume_leaves_the_last_checkpoint_and_nothing_else(tmp_path: Path, world: World):
+def test_a_full_volume_leaves_the_last_checkpoint_and_nothing_else(tmp_path: Path, world: World) -> None:
     save(tmp_path, world, 1)
 
     def fill(staging: Path) -> None:
@@ -119,7 +119,7 @@ def test_a_full_volume_leaves_the_last_checkpoint_and_nothing_else(tmp_path: Pat
     assert [path.name for path in tmp_path.iterdir()] == ["b-training-000000001"]
 
 
-def test_another_error_while_writing_is_not_taken_for_a_full_volume(tmp_path: Path, world: World):
+def test_another_error_while_writing_is_not_taken_for_a_full_volume(tmp_path: Path, world: World) -> None:
     def refuse(_: Path) -> None:
         raise PermissionError(errno.EACCES, "denied")
 
@@ -127,6 +127,6 @@ def test_another_error_while_writing_is_not_taken_for_a_full_volume(tmp_path: Pa
         save_checkpoint(tmp_path, "b-training-000000002", refuse, state=None, fingerprint="rows", world=world)
 
 
-def test_other_users_may_read_a_checkpoint(tmp_path: Path, world: World):
+def test_other_users_may_read_a_checkpoint(tmp_path: Path, world: World) -> None:
     folder = save(tmp_path, world, 1)
     assert {path.stat().st_mode & 0o777 for path in folder.rglob("*")} == {0o644, 0o755}

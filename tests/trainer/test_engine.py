@@ -14,7 +14,7 @@ def configuration_of(spec: dict[str, object], *, bfloat16: bool = False) -> dict
     return deepspeed_configuration(DeepSpeedSpec.model_validate(spec), course, world_size=2, bfloat16=bfloat16)
 
 
-def test_the_spec_decides_stage_offload_clipping_and_batches():
+def test_the_spec_decides_stage_offload_clipping_and_batches() -> None:
     made = configuration_of({"zeroStage": 3, "offloadOptimizer": True, "offloadParameters": True}, bfloat16=True)
     assert made["zero_optimization"] == {
         "stage": 3, "offload_optimizer": {"device": "cpu"}, "offload_param": {"device": "cpu"},
@@ -24,7 +24,7 @@ def test_the_spec_decides_stage_offload_clipping_and_batches():
     assert made["bf16"] == {"enabled": True}
 
 
-def test_free_keys_are_merged_in_at_every_depth():
+def test_free_keys_are_merged_in_at_every_depth() -> None:
     made = configuration_of(
         {"zeroStage": 2, "config": {"zero_optimization": {"overlap_comm": False}, "steps_per_print": 7}}
     )
@@ -43,7 +43,7 @@ def test_free_keys_are_merged_in_at_every_depth():
     ],
     ids=["batch", "fp16", "optimizer", "stage", "offload"],
 )
-def test_a_key_that_a_field_decides_is_refused_by_name(config: dict[str, object], field: str):
+def test_a_key_that_a_field_decides_is_refused_by_name(config: dict[str, object], field: str) -> None:
     with pytest.raises(ConfigurationError, match=rf"spec.deepspeed.config\..*: is decided by spec.{field}$"):
         configuration_of({"config": config})
 
@@ -52,11 +52,11 @@ def test_a_key_that_a_field_decides_is_refused_by_name(config: dict[str, object]
     ("schedule", "expected"),
     [("constant", [0.5, 1.0, 1.0, 1.0]), ("linear", [0.5, 1.0, 1.0, 0.5]), ("cosine", [0.5, 1.0, 1.0, 0.5])],
 )
-def test_the_learning_rate_rises_and_then_follows_the_schedule(schedule: str, expected: list[float]):
+def test_the_learning_rate_rises_and_then_follows_the_schedule(schedule: str, expected: list[float]) -> None:
     course = Course(steps=6, learning_rate=1.0, schedule=schedule, warmup_steps=2)  # type: ignore[arg-type]
     assert [course.factor(step) for step in (0, 1, 2, 4)] == pytest.approx(expected)
 
 
-def test_a_schedule_ends_at_zero():
+def test_a_schedule_ends_at_zero() -> None:
     assert Course(steps=5, learning_rate=1.0, schedule="linear").factor(5) == 0.0
     assert Course(steps=5, learning_rate=1.0, schedule="cosine").factor(5) == pytest.approx(0.0)

@@ -27,7 +27,7 @@ def python(code: str) -> list[str]:
     return [sys.executable, "-c", code]
 
 
-def test_ranks_run_on_over_the_nodes(tmp_path: Path):
+def test_ranks_run_on_over_the_nodes(tmp_path: Path) -> None:
     node = node_of(tmp_path, {"JOB_COMPLETION_INDEX": "2", "SRO_MASTER_ADDR": "job-0.job"}, nodes=3, processesPerNode=2)
     told = node.worker_environment(1, {"HOME": "/root"}, tmp_path)
     expected = {
@@ -38,13 +38,13 @@ def test_ranks_run_on_over_the_nodes(tmp_path: Path):
     assert "SRO_STORE" not in told
 
 
-def test_one_node_opens_no_port(tmp_path: Path):
+def test_one_node_opens_no_port(tmp_path: Path) -> None:
     told = node_of(tmp_path, {}, processesPerNode=2).worker_environment(0, {}, tmp_path)
     assert told["SRO_STORE"] == str(tmp_path / "store")
     assert told["MASTER_ADDR"] == "127.0.0.1"
 
 
-def test_threads_are_shared_out_unless_the_user_says(tmp_path: Path):
+def test_threads_are_shared_out_unless_the_user_says(tmp_path: Path) -> None:
     node = node_of(tmp_path, {})
     assert int(node.worker_environment(0, {}, tmp_path)["OMP_NUM_THREADS"]) >= 1
     assert node.worker_environment(0, {"OMP_NUM_THREADS": "7"}, tmp_path)["OMP_NUM_THREADS"] == "7"
@@ -63,11 +63,11 @@ def test_threads_are_shared_out_unless_the_user_says(tmp_path: Path):
     ],
     ids=["all well", "diverged", "configuration", "killed first", "full volume", "asked to stop", "one of two"],
 )
-def test_the_most_telling_end_is_reported(ended: list[tuple[int, int]], expected: tuple[int, int]):
+def test_the_most_telling_end_is_reported(ended: list[tuple[int, int]], expected: tuple[int, int]) -> None:
     assert most_telling(ended) == expected
 
 
-def test_the_gang_ends_as_its_processes_do():
+def test_the_gang_ends_as_its_processes_do() -> None:
     assert Gang(python("pass"), [{}, {}]).wait() == (0, 0)
     assert Gang(python("import os; raise SystemExit(int(os.environ['C']))"), [{"C": "0"}, {"C": "66"}]).wait() == (
         1,
@@ -75,21 +75,21 @@ def test_the_gang_ends_as_its_processes_do():
     )
 
 
-def test_a_death_by_signal_is_told_as_the_shell_tells_it():
+def test_a_death_by_signal_is_told_as_the_shell_tells_it() -> None:
     assert Gang(python("import os; os.kill(os.getpid(), 9)"), [{}]).wait() == (0, 137)
 
 
-def test_the_others_are_ended_when_one_fails(monkeypatch: pytest.MonkeyPatch):
+def test_the_others_are_ended_when_one_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sro_trainer.launch.GRACE_SECONDS", 0.1)
     waits = "import os, threading\nif os.environ['R'] == '0': raise SystemExit(65)\nthreading.Event().wait()"
     assert Gang(python(waits), [{"R": "0"}, {"R": "1"}]).wait() == (0, 65)
 
 
-def test_rank_zero_waits_for_nobody(tmp_path: Path):
+def test_rank_zero_waits_for_nobody(tmp_path: Path) -> None:
     await_rank_zero(node_of(tmp_path, {}, nodes=1), 0.0)
 
 
-def test_another_node_waits_until_rank_zero_answers(tmp_path: Path):
+def test_another_node_waits_until_rank_zero_answers(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = str(server.getsockname()[1])
         node = Node(rank=1, nodes=2, processes=1, master_address="127.0.0.1", master_port=int(port))
@@ -98,12 +98,12 @@ def test_another_node_waits_until_rank_zero_answers(tmp_path: Path):
         await_rank_zero(node, 0.0)
 
 
-def test_the_last_word_is_one_line_that_the_kubelet_keeps():
+def test_the_last_word_is_one_line_that_the_kubelet_keeps() -> None:
     word = last_word("BadData", "first line\nsecond line " + "é" * 5000)
     assert len(word.encode()) <= MESSAGE_LIMIT_BYTES
     assert json.loads(word)["reason"] == "BadData"
     assert json.loads(word)["message"].startswith("first line second line")
 
 
-def test_the_termination_log_is_where_the_environment_says(tmp_path: Path):
+def test_the_termination_log_is_where_the_environment_says(tmp_path: Path) -> None:
     assert termination_log({"SRO_TERMINATION_LOG": str(tmp_path / "word")}) == tmp_path / "word"

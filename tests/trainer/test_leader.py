@@ -59,7 +59,7 @@ def disturbed(leader: Leader) -> Leader:
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_log_probabilities_equal_those_behind_transformers_own_loss(family: str):
+def test_log_probabilities_equal_those_behind_transformers_own_loss(family: str) -> None:
     leader, codec = leader_of(family, AdapterSpec()), codec_of(family)
     ours = leader(rows_of(family)).sum(-1)
     for row, (prompt, target) in enumerate(zip(codec.prompts(SOURCES), codec.targets(PARAPHRASES), strict=True)):
@@ -71,7 +71,7 @@ def test_log_probabilities_equal_those_behind_transformers_own_loss(family: str)
 
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("adapter", ["LoRA", "Full"])
-def test_policy_and_reference_agree_before_the_first_step(family: str, adapter: str):
+def test_policy_and_reference_agree_before_the_first_step(family: str, adapter: str) -> None:
     leader, rows = leader_of(family, AdapterSpec(type=adapter)), rows_of(family)
     leader.train()
     policy = leader(rows)
@@ -82,7 +82,7 @@ def test_policy_and_reference_agree_before_the_first_step(family: str, adapter: 
 
 @pytest.mark.parametrize("family", ["llama", "t5"])
 @pytest.mark.parametrize("adapter", ["LoRA", "Full"])
-def test_after_a_warm_start_the_reference_is_the_warm_started_leader(family: str, adapter: str):
+def test_after_a_warm_start_the_reference_is_the_warm_started_leader(family: str, adapter: str) -> None:
     spec, rows = AdapterSpec(type=adapter), rows_of(family)
     warm = disturbed(leader_of(family, spec))
     snapshot = {name: value.detach().clone() for name, value in warm.trained().items()}
@@ -93,7 +93,7 @@ def test_after_a_warm_start_the_reference_is_the_warm_started_leader(family: str
 
 
 @pytest.mark.parametrize("adapter", ["LoRA", "Full"])
-def test_the_reference_stays_when_the_policy_moves(adapter: str):
+def test_the_reference_stays_when_the_policy_moves(adapter: str) -> None:
     leader, rows = leader_of("llama", AdapterSpec(type=adapter)), rows_of("llama")
     before = leader(rows, "reference").detach()
     disturbed(leader)
@@ -101,7 +101,7 @@ def test_the_reference_stays_when_the_policy_moves(adapter: str):
     assert (leader(rows) - before).abs().max() > 1e-3
 
 
-def test_asking_the_reference_leaves_the_policy_trainable():
+def test_asking_the_reference_leaves_the_policy_trainable() -> None:
     leader = leader_of("llama", AdapterSpec())
     trained = set(leader.trained())
     with torch.no_grad():
@@ -111,7 +111,7 @@ def test_asking_the_reference_leaves_the_policy_trainable():
     assert any(parameter.grad is not None and parameter.grad.abs().sum() > 0 for parameter in leader.trained().values())
 
 
-def test_only_adapters_are_trained_with_lora_and_in_float32():
+def test_only_adapters_are_trained_with_lora_and_in_float32() -> None:
     model = tiny_leader("llama").model.bfloat16()
     leader = build_leader(model, "causal", AdapterSpec(lora=LoraSpec(rank=2)), seed=0, snapshot=None)
     assert {parameter.dtype for parameter in leader.trained().values()} == {torch.float32}
@@ -120,7 +120,7 @@ def test_only_adapters_are_trained_with_lora_and_in_float32():
     assert leader(rows_of("llama")).dtype == torch.float32
 
 
-def test_padding_changes_no_log_probability():
+def test_padding_changes_no_log_probability() -> None:
     leader = leader_of("llama", AdapterSpec())
     together = leader(rows_of("llama"))
     codec = codec_of("llama")
@@ -137,7 +137,7 @@ def test_padding_changes_no_log_probability():
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_a_source_and_its_paraphrase_share_one_prompt(family: str):
+def test_a_source_and_its_paraphrase_share_one_prompt(family: str) -> None:
     codec, leader = codec_of(family), leader_of(family, AdapterSpec())
     shared = build_rows(
         codec.prompts(SOURCES[:1]), [0, 0], codec.targets([PARAPHRASES[0], SOURCES[0]]), filler=codec.filler,
@@ -151,14 +151,14 @@ def test_a_source_and_its_paraphrase_share_one_prompt(family: str):
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_the_plain_policy_computes_what_the_adapted_one_does(family: str):
+def test_the_plain_policy_computes_what_the_adapted_one_does(family: str) -> None:
     leader = disturbed(leader_of(family, AdapterSpec()))
     plain = PlainPolicy(leader)
     merged = Leader(copy.deepcopy(plain.refresh()), None, task_of(family))
     torch.testing.assert_close(merged(rows_of(family)), leader(rows_of(family)), atol=1e-4, rtol=1e-4)
 
 
-def test_the_plain_policy_follows_the_policy():
+def test_the_plain_policy_follows_the_policy() -> None:
     leader = leader_of("llama", AdapterSpec())
     plain = PlainPolicy(leader)
     before = {name: value.clone() for name, value in plain.refresh().state_dict().items()}
@@ -169,6 +169,6 @@ def test_the_plain_policy_follows_the_policy():
     assert all("proj" in name for name in moved)
 
 
-def test_adapters_start_alike_for_the_same_seed():
+def test_adapters_start_alike_for_the_same_seed() -> None:
     one, other = leader_of("llama", AdapterSpec()).trained(), leader_of("llama", AdapterSpec()).trained()
     assert all(torch.equal(value, other[name]) for name, value in one.items())

@@ -11,14 +11,14 @@ from sro_trainer import logps
 from sro_trainer.logps import k3_divergence, mean_nll, per_token_logps
 
 
-def test_each_masked_in_token_gets_its_own_log_probability():
+def test_each_masked_in_token_gets_its_own_log_probability() -> None:
     labels, mask = torch.tensor([[1, 0], [2, 9]]), torch.tensor([[True, True], [True, False]])
     logits = torch.log(torch.tensor([[0.2, 0.5, 0.3], [0.7, 0.2, 0.1], [0.25, 0.25, 0.5]]))
     expected = [[math.log(0.5), math.log(0.7)], [math.log(0.5), 0.0]]
     torch.testing.assert_close(per_token_logps(logits, labels, mask), torch.tensor(expected))
 
 
-def test_the_gradient_equals_that_of_log_softmax(monkeypatch: pytest.MonkeyPatch):
+def test_the_gradient_equals_that_of_log_softmax(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(logps, "TOKENS_AT_ONCE", 3)
     torch.manual_seed(0)
     logits = torch.randn(8, 11, dtype=torch.float64).float().requires_grad_()
@@ -29,7 +29,7 @@ def test_the_gradient_equals_that_of_log_softmax(monkeypatch: pytest.MonkeyPatch
     torch.testing.assert_close(logits.grad, plain.grad)
 
 
-def test_bfloat16_logits_are_summed_in_float32():
+def test_bfloat16_logits_are_summed_in_float32() -> None:
     torch.manual_seed(0)
     logits = torch.randn(128, 50).bfloat16()
     labels, mask = torch.randint(0, 50, (1, 128)), torch.ones(1, 128, dtype=torch.bool)
@@ -37,7 +37,7 @@ def test_bfloat16_logits_are_summed_in_float32():
     assert float(per_token_logps(logits, labels, mask).sum()) == pytest.approx(float(exact), abs=1e-3)
 
 
-def test_a_row_without_tokens_is_zero_and_costs_nothing():
+def test_a_row_without_tokens_is_zero_and_costs_nothing() -> None:
     logits = torch.zeros(2, 5, requires_grad=True)
     mask = torch.tensor([[True, True], [False, False]])
     result = per_token_logps(logits, torch.zeros(2, 2, dtype=torch.long), mask)
@@ -45,11 +45,11 @@ def test_a_row_without_tokens_is_zero_and_costs_nothing():
     assert mean_nll(result, mask).tolist() == pytest.approx([math.log(5), 0.0])
 
 
-def test_k3_is_zero_for_equal_models_and_positive_otherwise():
+def test_k3_is_zero_for_equal_models_and_positive_otherwise() -> None:
     policy, reference = torch.tensor([[-1.0, -2.0]]), torch.tensor([[-1.5, -2.0]])
     assert float(k3_divergence(policy, policy)) == 0.0
     assert float(k3_divergence(policy, reference)) == pytest.approx(math.exp(-0.5) - 1 + 0.5)
 
 
-def test_k3_stays_finite_when_the_models_have_parted():
+def test_k3_stays_finite_when_the_models_have_parted() -> None:
     assert math.isfinite(float(k3_divergence(torch.tensor([[-500.0]]), torch.tensor([[-1.0]]))))

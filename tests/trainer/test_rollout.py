@@ -22,7 +22,7 @@ def spec_of(**fields: object) -> LeaderSpec:
 
 
 @pytest.mark.parametrize("family", ["llama", "gpt2", "t5", "bart"])
-def test_rows_of_a_source_lie_side_by_side_and_differ(family: str):
+def test_rows_of_a_source_lie_side_by_side_and_differ(family: str) -> None:
     leader = tiny_leader(family)
     codec = codec_for(leader, family)
     rollout = sample(
@@ -35,7 +35,7 @@ def test_rows_of_a_source_lie_side_by_side_and_differ(family: str):
     assert all(1 <= len(target) <= 6 for target in rollout.targets)
 
 
-def test_a_target_goes_to_its_first_end_and_no_further():
+def test_a_target_goes_to_its_first_end_and_no_further() -> None:
     leader = tiny_leader("llama")
     # Every token ends the text.
     codec = Codec(leader.tokenizer, "causal", None, frozenset(range(len(leader.tokenizer))))
@@ -45,7 +45,7 @@ def test_a_target_goes_to_its_first_end_and_no_further():
 
 
 @pytest.mark.parametrize("family", ["llama", "t5"])
-def test_a_draw_is_the_same_alone_and_in_a_batch(family: str):
+def test_a_draw_is_the_same_alone_and_in_a_batch(family: str) -> None:
     leader = tiny_leader(family)
     codec = codec_for(leader, family)
     seeds = [("draw", place) for place in range(6)]
@@ -55,7 +55,7 @@ def test_a_draw_is_the_same_alone_and_in_a_batch(family: str):
 
 
 @pytest.mark.parametrize("family", ["llama", "t5"])
-def test_greedy_paraphrases_come_in_the_order_of_the_sources(family: str):
+def test_greedy_paraphrases_come_in_the_order_of_the_sources(family: str) -> None:
     leader = tiny_leader(family)
     codec = codec_for(leader, family)
     mixed = [SOURCES[0] * 3, SOURCES[1], SOURCES[2] * 2]

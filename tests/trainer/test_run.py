@@ -45,7 +45,8 @@ def metrics(folder: Path) -> list[dict[str, Any]]:
 
 
 def weights(folder: Path) -> dict[str, torch.Tensor]:
-    return load_file(folder / "out" / "model" / "model.safetensors")
+    loaded: dict[str, torch.Tensor] = load_file(folder / "out" / "model" / "model.safetensors")
+    return loaded
 
 
 def cut_at(stage: str, step: int) -> Callable[[ProgressStatus], None]:
@@ -79,7 +80,7 @@ def spawn(config: RunConfig, folder: Path) -> subprocess.Popen[bytes]:
 
 
 @pytest.mark.parametrize("kind", ["llama", "t5"])
-def test_a_run_leaves_a_model_that_plain_transformers_loads(kind: str, tmp_path: Path, world: World):
+def test_a_run_leaves_a_model_that_plain_transformers_loads(kind: str, tmp_path: Path, world: World) -> None:
     finished, reporter = train(tiny_job(tmp_path, kind=kind), world)
     folder = tmp_path / "out" / "model"
     assert finished.output.model == str(folder)
@@ -95,12 +96,12 @@ def test_a_run_leaves_a_model_that_plain_transformers_loads(kind: str, tmp_path:
     assert reporter.progress[-1].last_checkpoint_step == 4
 
 
-def test_the_saved_model_keeps_the_dropout_that_it_came_with(tmp_path: Path, world: World):
+def test_the_saved_model_keeps_the_dropout_that_it_came_with(tmp_path: Path, world: World) -> None:
     train(tiny_job(tmp_path, kind="t5", leader={"warmStart": None}), world)
     assert json.loads((tmp_path / "out" / "model" / "config.json").read_text())["dropout_rate"] == 0.1
 
 
-def test_an_unmerged_adapter_gives_the_same_model_in_peft(tmp_path: Path, world: World):
+def test_an_unmerged_adapter_gives_the_same_model_in_peft(tmp_path: Path, world: World) -> None:
     from peft import PeftModel
 
     (tmp_path / "merged").mkdir()
@@ -114,7 +115,7 @@ def test_an_unmerged_adapter_gives_the_same_model_in_peft(tmp_path: Path, world:
     torch.testing.assert_close(adapted(ids).logits, merged(ids).logits, atol=1e-4, rtol=1e-4)
 
 
-def test_before_the_first_step_policy_and_reference_agree(tmp_path: Path, world: World):
+def test_before_the_first_step_policy_and_reference_agree(tmp_path: Path, world: World) -> None:
     train(tiny_job(tmp_path), world)
     first = next(row for row in metrics(tmp_path) if row["stage"] == "Training")
     assert abs(first["paraphrase_logratio"]) < 1e-4
@@ -126,7 +127,7 @@ def test_before_the_first_step_policy_and_reference_agree(tmp_path: Path, world:
     [("WarmStart", 3), ("Training", 1), ("Training", 3)],
     ids=["warm start", "before a checkpoint", "after one"],
 )
-def test_a_run_that_was_cut_goes_on_as_if_it_had_not_been(stage: str, step: int, tmp_path: Path, world: World):
+def test_a_run_that_was_cut_goes_on_as_if_it_had_not_been(stage: str, step: int, tmp_path: Path, world: World) -> None:
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     whole.mkdir()
     cut.mkdir()
@@ -139,7 +140,7 @@ def test_a_run_that_was_cut_goes_on_as_if_it_had_not_been(stage: str, step: int,
         torch.testing.assert_close(weights(cut)[name], value, atol=0, rtol=0)
 
 
-def test_a_damaged_checkpoint_costs_its_steps_and_no_more(tmp_path: Path, world: World):
+def test_a_damaged_checkpoint_costs_its_steps_and_no_more(tmp_path: Path, world: World) -> None:
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     whole.mkdir()
     cut.mkdir()
@@ -152,7 +153,7 @@ def test_a_damaged_checkpoint_costs_its_steps_and_no_more(tmp_path: Path, world:
     assert metrics(cut) == metrics(whole)
 
 
-def test_without_its_reference_the_game_begins_again_from_the_warm_start(tmp_path: Path, world: World):
+def test_without_its_reference_the_game_begins_again_from_the_warm_start(tmp_path: Path, world: World) -> None:
     with pytest.raises(PowerCutError):
         train(tiny_job(tmp_path), world, cut_at("Training", 3))
     (tmp_path / "out" / "checkpoints" / "reference" / "weights.safetensors").write_bytes(b"noise")
@@ -161,7 +162,7 @@ def test_without_its_reference_the_game_begins_again_from_the_warm_start(tmp_pat
     assert [row["step"] for row in metrics(tmp_path)] == [1, 2, 3, 1, 2, 3, 4]
 
 
-def test_a_stop_is_obeyed_after_a_checkpoint_and_the_run_goes_on(tmp_path: Path, world: World):
+def test_a_stop_is_obeyed_after_a_checkpoint_and_the_run_goes_on(tmp_path: Path, world: World) -> None:
     whole, stopped = tmp_path / "whole", tmp_path / "stopped"
     whole.mkdir()
     stopped.mkdir()
@@ -178,19 +179,19 @@ def test_a_stop_is_obeyed_after_a_checkpoint_and_the_run_goes_on(tmp_path: Path,
     assert metrics(stopped) == metrics(whole)
 
 
-def test_another_job_does_not_go_on_from_these_checkpoints(tmp_path: Path, world: World):
+def test_another_job_does_not_go_on_from_these_checkpoints(tmp_path: Path, world: World) -> None:
     train(tiny_job(tmp_path), world)
     with pytest.raises(ConfigurationError, match=r"spec.output.checkpoints: .* of another run"):
         train(tiny_job(tmp_path, method={"beta": 0.5}), world)
 
 
-def test_a_longer_run_goes_on_from_a_shorter_one(tmp_path: Path, world: World):
+def test_a_longer_run_goes_on_from_a_shorter_one(tmp_path: Path, world: World) -> None:
     train(tiny_job(tmp_path), world)
     train(tiny_job(tmp_path, optimization={"steps": 6}), world)
     assert [row["step"] for row in metrics(tmp_path) if row["stage"] == "Training"] == [1, 2, 3, 4, 5, 6]
 
 
-def test_the_report_has_figures_baselines_and_differences(tmp_path: Path, world: World):
+def test_the_report_has_figures_baselines_and_differences(tmp_path: Path, world: World) -> None:
     finished, _ = train(tiny_job(tmp_path), world)
     report = json.loads((tmp_path / "out" / "report.json").read_text())
     assert finished.evaluation.untrained is not None
@@ -205,7 +206,7 @@ def test_the_report_has_figures_baselines_and_differences(tmp_path: Path, world:
     ]
 
 
-def test_evaluations_between_are_made_where_the_spec_asks(tmp_path: Path, world: World):
+def test_evaluations_between_are_made_where_the_spec_asks(tmp_path: Path, world: World) -> None:
     _, reporter = train(tiny_job(tmp_path, optimization={"evaluateEverySteps": 2}), world)
     assert (tmp_path / "out" / "evaluations" / "step-2.jsonl").exists()
     assert not (tmp_path / "out" / "evaluations" / "step-4.jsonl").exists()
@@ -225,7 +226,7 @@ def test_evaluations_between_are_made_where_the_spec_asks(tmp_path: Path, world:
 )  # fmt: skip
 def test_a_run_that_cannot_be_says_why(
     spec: dict[str, Any], error: type[Exception], message: str, tmp_path: Path, world: World
-):
+) -> None:
     with pytest.raises(error, match=message):
         train(tiny_job(tmp_path, **spec), world)
 
@@ -234,7 +235,7 @@ def test_a_run_that_cannot_be_says_why(
 @pytest.mark.parametrize(
     ("kind", "stage", "adapter"), [("llama", 2, "LoRA"), ("t5", 3, "Full")], ids=["ZeRO-2 LoRA", "ZeRO-3 T5"]
 )
-def test_two_processes_learn_what_one_does(kind: str, stage: int, adapter: str, tmp_path: Path, world: World):
+def test_two_processes_learn_what_one_does(kind: str, stage: int, adapter: str, tmp_path: Path, world: World) -> None:
     one, two = tmp_path / "one", tmp_path / "two"
     one.mkdir()
     two.mkdir()
@@ -251,7 +252,7 @@ def test_two_processes_learn_what_one_does(kind: str, stage: int, adapter: str, 
 
 
 @pytest.mark.slow
-def test_sigterm_reaches_the_processes_and_ends_with_its_code(tmp_path: Path):
+def test_sigterm_reaches_the_processes_and_ends_with_its_code(tmp_path: Path) -> None:
     config = tiny_job(tmp_path, optimization={"steps": 100_000, "checkpointEverySteps": 100_000})
     # Read as a pipe: opening it waits until the trainer has written its first row.
     (tmp_path / "out").mkdir()
@@ -275,7 +276,7 @@ def _await_first_step(path: Path, trainer: subprocess.Popen[bytes]) -> None:
 
 
 @pytest.mark.parametrize(("text", "field"), [("{", "run.json"), ('{"name": "x"}', "spec")], ids=["no JSON", "no spec"])
-def test_a_configuration_that_is_none_is_told_in_one_line(text: str, field: str, tmp_path: Path):
+def test_a_configuration_that_is_none_is_told_in_one_line(text: str, field: str, tmp_path: Path) -> None:
     file = tmp_path / "run.json"
     file.write_text(text)
     ended = subprocess.run(

@@ -30,18 +30,18 @@ def kept(*, top_k: int = 0, top_p: float = 1.0) -> set[int]:
     ],
     ids=["all", "top-k", "nucleus", "smallest set that reaches it", "never nothing", "nucleus of the top-k", "both"],
 )
-def test_truncation_keeps_the_right_tokens(top_k: int, top_p: float, expected: set[int]):
+def test_truncation_keeps_the_right_tokens(top_k: int, top_p: float, expected: set[int]) -> None:
     assert kept(top_k=top_k, top_p=top_p) == expected
 
 
 @pytest.mark.parametrize("top_p", [0.75, 0.999, 1.0])
-def test_few_candidates_give_what_all_of_them_give(top_p: float, monkeypatch: pytest.MonkeyPatch):
+def test_few_candidates_give_what_all_of_them_give(top_p: float, monkeypatch: pytest.MonkeyPatch) -> None:
     everything = kept(top_p=top_p)
     monkeypatch.setattr(sampling, "CANDIDATES", 2)
     assert kept(top_p=top_p) == everything
 
 
-def test_draws_follow_the_truncated_softmax():
+def test_draws_follow_the_truncated_softmax() -> None:
     count = 20_000
     sampler = GumbelSampler(SamplingSpec(temperature=0.5, top_p=0.9), [row_seed("draw", row) for row in range(count)])
     drawn = sampler(torch.zeros(count, 1, dtype=torch.long), LOGITS.expand(count, -1)).argmax(-1)
@@ -51,7 +51,7 @@ def test_draws_follow_the_truncated_softmax():
     torch.testing.assert_close(shares, expected, atol=0.012, rtol=0.0)
 
 
-def test_a_draw_does_not_depend_on_the_rows_beside_it():
+def test_a_draw_does_not_depend_on_the_rows_beside_it() -> None:
     torch.manual_seed(0)
     logits = torch.randn(3, 50)
     ids = torch.zeros(3, 1, dtype=torch.long)
@@ -60,7 +60,7 @@ def test_a_draw_does_not_depend_on_the_rows_beside_it():
     assert int(together[1]) == int(alone[0])
 
 
-def test_global_random_state_neither_matters_nor_changes():
+def test_global_random_state_neither_matters_nor_changes() -> None:
     torch.manual_seed(5)
     before = torch.get_rng_state()
     first = GumbelSampler(SamplingSpec(), [9])(torch.zeros(1, 1, dtype=torch.long), LOGITS)
@@ -69,7 +69,7 @@ def test_global_random_state_neither_matters_nor_changes():
     assert torch.equal(GumbelSampler(SamplingSpec(), [9])(torch.zeros(1, 1, dtype=torch.long), LOGITS), first)
 
 
-def test_seeds_differ_by_every_part_of_their_name():
+def test_seeds_differ_by_every_part_of_their_name() -> None:
     assert (
         len(
             {

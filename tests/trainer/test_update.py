@@ -59,7 +59,7 @@ MIXED = [True, False, True, True, False, True]
 
 
 @pytest.mark.parametrize("parts", [2, 3, 6])
-def test_a_batch_in_parts_teaches_what_the_whole_does(parts: int, players: Players):
+def test_a_batch_in_parts_teaches_what_the_whole_does(parts: int, players: Players) -> None:
     rows = rows_of(players, MIXED)
     whole, whole_sums = learnt(players, rows, parts=1)
     pieces, sums = learnt(players, rows, parts=parts)
@@ -69,7 +69,7 @@ def test_a_batch_in_parts_teaches_what_the_whole_does(parts: int, players: Playe
     assert (sums.rows, sums.passed) == (6, 4)
 
 
-def test_more_parts_than_rows_change_nothing(players: Players):
+def test_more_parts_than_rows_change_nothing(players: Players) -> None:
     rows = rows_of(players, [True, False])
     whole, _ = learnt(players, rows, parts=1)
     idle, sums = learnt(players, rows, parts=5)
@@ -79,13 +79,13 @@ def test_more_parts_than_rows_change_nothing(players: Players):
 
 
 @pytest.mark.parametrize("passed", [[True] * 4, [False] * 4], ids=["all passed", "all failed"])
-def test_one_sided_batches_give_finite_losses(passed: list[bool], players: Players):
+def test_one_sided_batches_give_finite_losses(passed: list[bool], players: Players) -> None:
     _, sums = learnt(players, rows_of(players, passed), parts=2)
     assert sums.passed == sum(passed)
     assert 0 < sums.loss / sums.rows < 2
 
 
-def test_the_first_log_ratios_are_zero(players: Players):
+def test_the_first_log_ratios_are_zero(players: Players) -> None:
     _, engine = engine_of(players, parts=1)
     sums = update(engine, rows_of(players, MIXED), ReferenceCache(), players, parts=1)
     assert abs(sums.paraphrase_logratio) < 1e-4
@@ -93,7 +93,7 @@ def test_the_first_log_ratios_are_zero(players: Players):
     assert abs(sums.divergence) < 1e-6
 
 
-def test_learning_lowers_what_failed_and_parts_what_passed_from_its_source(players: Players):
+def test_learning_lowers_what_failed_and_parts_what_passed_from_its_source(players: Players) -> None:
     _, engine = engine_of(players, parts=1, learning_rate=1e-2)
     cache = ReferenceCache()
     failed = rows_of(players, [False] * 4)
@@ -106,7 +106,7 @@ def test_learning_lowers_what_failed_and_parts_what_passed_from_its_source(playe
     assert sums.paraphrase_logratio / 4 > sums.source_logratio / 4 + 1.0
 
 
-def test_the_reference_scores_each_source_once(players: Players):
+def test_the_reference_scores_each_source_once(players: Players) -> None:
     _, engine = engine_of(players, parts=1)
     cache = ReferenceCache()
     rows = rows_of(players, [True, True, False])
@@ -117,7 +117,7 @@ def test_the_reference_scores_each_source_once(players: Players):
     assert cache.logps == known
 
 
-def test_rows_that_do_not_count_teach_nothing(players: Players):
+def test_rows_that_do_not_count_teach_nothing(players: Players) -> None:
     leader, engine = engine_of(players, parts=1)
     before = {name: value.detach().clone() for name, value in leader.trained().items()}
     idle = split(rows_of(players, [True]), 2)[1]
@@ -126,7 +126,7 @@ def test_rows_that_do_not_count_teach_nothing(players: Players):
     assert all(torch.equal(value, before[name]) for name, value in leader.trained().items())
 
 
-def test_a_loss_that_is_not_finite_ends_the_run_before_the_step(players: Players):
+def test_a_loss_that_is_not_finite_ends_the_run_before_the_step(players: Players) -> None:
     leader, engine = engine_of(players, parts=1)
     first = next(iter(leader.trained().values()))
     with torch.no_grad():
@@ -140,11 +140,11 @@ def test_a_loss_that_is_not_finite_ends_the_run_before_the_step(players: Players
 @pytest.mark.parametrize(
     ("sources", "accumulation", "expected"), [(16, 1, 2), (7, 1, 1), (16, 2, 4), (16, 4, 4), (1, 1, 1)]
 )
-def test_parts_depend_on_the_spec_alone(sources: int, accumulation: int, expected: int):
+def test_parts_depend_on_the_spec_alone(sources: int, accumulation: int, expected: int) -> None:
     assert number_of_parts(sources, accumulation) == expected
 
 
-def test_parts_hold_every_row_once_and_rows_of_like_length(players: Players):
+def test_parts_hold_every_row_once_and_rows_of_like_length(players: Players) -> None:
     rows = rows_of(players, [True] * 7)
     parts = split(rows, 3)
     assert sorted(row.source_row for part in parts for row in part) == list(range(7))
