@@ -53,7 +53,7 @@ def test_the_game_is_newer_than_the_warm_start(tmp_path: Path, world: World) -> 
     assert found.folder.name == "b-training-000000002"
 
 
-DAMAGES: dict[str, Callable[[Path], None]] = {
+DAMAGES: dict[str, Callable[[Path], object]] = {
     "changed byte": lambda folder: flip_a_byte(folder / "deepspeed" / "weights.pt"),
     "cut file": lambda folder: (folder / "deepspeed" / "weights.pt").write_text("wei"),
     "missing file": lambda folder: (folder / "deepspeed" / "weights.pt").unlink(),
@@ -66,7 +66,7 @@ DAMAGES: dict[str, Callable[[Path], None]] = {
 
 @pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES.keys())
 def test_a_damaged_checkpoint_is_passed_over(
-    damage: Callable[[Path], None], tmp_path: Path, world: World, caplog: pytest.LogCaptureFixture
+    damage: Callable[[Path], object], tmp_path: Path, world: World, caplog: pytest.LogCaptureFixture
 ) -> None:
     save(tmp_path, world, 1)
     newest = save(tmp_path, world, 2)

@@ -18,7 +18,7 @@ def margin_of(paraphrase: float, source: float, *, passed: bool, beta: float = 0
 
 def gradient_at(margin: float, *, epsilon: float = 0.1) -> float:
     h = torch.tensor([margin], dtype=torch.float64, requires_grad=True)
-    sro_loss(h, epsilon=epsilon).sum().backward()
+    torch.autograd.backward(sro_loss(h, epsilon=epsilon).sum())
     assert h.grad is not None
     return float(h.grad)
 
@@ -79,7 +79,7 @@ def test_without_smoothing_a_failed_row_costs_half_of_negative_preference_optimi
 def test_gradients_are_finite_whatever_passes(passed: list[bool]) -> None:
     r = torch.tensor([0.5, -0.5], requires_grad=True)
     sources = torch.zeros(sum(passed), requires_grad=True)
-    sro_loss(sro_margin(r, sources, torch.tensor(passed), beta=0.1), epsilon=0.1).sum().backward()
+    torch.autograd.backward(sro_loss(sro_margin(r, sources, torch.tensor(passed), beta=0.1), epsilon=0.1).sum())
     assert r.grad is not None
     assert r.grad.tolist() == pytest.approx([
         0.1 * gradient_at(0.05) if passed[0] else -0.1 * gradient_at(-0.05),
@@ -90,7 +90,7 @@ def test_gradients_are_finite_whatever_passes(passed: list[bool]) -> None:
 def test_gradients_reach_a_source_only_where_its_paraphrase_passed() -> None:
     sources = torch.tensor([0.3], requires_grad=True)
     margins = sro_margin(torch.tensor([1.0, 2.0]), sources, torch.tensor([False, True]), beta=0.1)
-    sro_loss(margins, epsilon=0.1).sum().backward()
+    torch.autograd.backward(sro_loss(margins, epsilon=0.1).sum())
     assert sources.grad is not None
     assert sources.grad.tolist() == pytest.approx([-0.1 * gradient_at(0.17)])
 
