@@ -37,8 +37,10 @@ def site(
     """The operator installed by its chart, and a restricted namespace with data."""
     volume = tmp_path_factory.mktemp("volume")
     write_data(volume)
-    write_tiny_t5(volume / "tiny-t5", (volume / "neutral.txt").read_text(encoding="utf-8").splitlines()[:2000])
+    write_tiny_t5(volume / "models" / "tiny-t5", (volume / "neutral.txt").read_text(encoding="utf-8").splitlines()[:2000])
+    # Written by the trainer's user, who is not root and does not own it.
     volume.chmod(0o777)
+    (volume / "models").chmod(0o755)
     for folder in volume.parents:
         if folder.is_relative_to(tmp_path_factory.getbasetemp()):
             folder.chmod(0o755)
@@ -80,7 +82,7 @@ def tiny(name: str, *, steps: int, stage: int) -> Manifest:
     return job(
         name,
         leader={
-            "model": "pvc://sro-data/tiny-t5",
+            "model": "pvc://sro-data/models/tiny-t5",
             "dtype": "float32",
             "maxNewTokens": 12,
             "maxSourceTokens": 64,

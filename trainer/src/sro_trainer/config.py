@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -43,6 +44,24 @@ def checkpoint_folder(config: RunConfig) -> Path:
     return (
         output_path(given, config.roots) if given else output_path(config.spec.output.uri, config.roots) / "checkpoints"
     )
+
+
+def prepare_folders(config: RunConfig) -> None:
+    """Make the folders that the run writes to, before anything slow is done.
+
+    Raises:
+        ConfigurationError: one cannot be made or written to; it would be the same in the next attempt.
+    """
+    for field, folder in (
+        ("spec.output.uri", output_folder(config)),
+        ("spec.output.checkpoints", checkpoint_folder(config)),
+    ):
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except (PermissionError, FileExistsError, NotADirectoryError) as error:
+            raise ConfigurationError(f"{field}: {folder} cannot be made: {error.strerror}") from error
+        if not os.access(folder, os.W_OK | os.X_OK):
+            raise ConfigurationError(f"{field}: {folder} is not writable by user {os.geteuid()}")
 
 
 def is_uploaded(config: RunConfig) -> bool:

@@ -15,7 +15,7 @@ from transformers import PreTrainedModel
 
 from sro_api.run_config import RunConfig
 from sro_api.status import EvaluationStatus, OutputStatus, ProgressPoint
-from sro_trainer.config import checkpoint_folder, is_uploaded, output_folder, run_fingerprint
+from sro_trainer.config import checkpoint_folder, is_uploaded, output_folder, prepare_folders, run_fingerprint
 from sro_trainer.distributed import World
 from sro_trainer.engine import Course, Engine, build_engine, deepspeed_configuration, release
 from sro_trainer.errors import Terminated
@@ -69,6 +69,7 @@ def run(config: RunConfig, world: World, stop: StopRequest, reporter: Reporter) 
     Raises:
         TrainerError: the run cannot go on; each kind has its exit code.
     """
+    prepare_folders(config)
     model_at, tokenizer_at = _located(config, world)
     loaded = load_model(model_at, config.spec.leader, leader_dtype(config.spec.leader, world.device))
     codec = build_codec(config, tokenizer_at, loaded.task, loaded.model.generation_config.eos_token_id)
