@@ -50,7 +50,7 @@ class Watch:
 
     def __enter__(self) -> Self:
         kubectl = self._site.kubectl
-        command = [
+        command: list[str | Path] = [
             kubectl.program,
             f"--kubeconfig={kubectl.kubeconfig}",
             "get",

@@ -37,14 +37,16 @@ def site(
     """The operator installed by its chart, and a restricted namespace with data."""
     volume = tmp_path_factory.mktemp("volume")
     write_data(volume)
-    write_tiny_t5(volume / "models" / "tiny-t5", (volume / "neutral.txt").read_text(encoding="utf-8").splitlines()[:2000])
+    write_tiny_t5(
+        volume / "models" / "tiny-t5", (volume / "neutral.txt").read_text(encoding="utf-8").splitlines()[:2000]
+    )
     # Written by the trainer's user, who is not root and does not own it.
     volume.chmod(0o777)
     (volume / "models").chmod(0o755)
     for folder in volume.parents:
         if folder.is_relative_to(tmp_path_factory.getbasetemp()):
             folder.chmod(0o755)
-    helm = [real_node.binaries / "helm", f"--kubeconfig={real_node.kubeconfig}"]
+    helm: list[str | Path] = [real_node.binaries / "helm", f"--kubeconfig={real_node.kubeconfig}"]
     operator, trainer = (image.rpartition(":")[2] for image in (operator_image, trainer_image))
     values = {
         "image.tag": operator,
@@ -54,7 +56,16 @@ def site(
     }
     settings = [f"--set={key}={value}" for key, value in values.items()]
     run(
-        [*helm, "install", "sro-operator", ROOT / "charts" / "sro-operator", "-n", "sro-system", "--create-namespace", *settings]
+        [
+            *helm,
+            "install",
+            "sro-operator",
+            ROOT / "charts" / "sro-operator",
+            "-n",
+            "sro-system",
+            "--create-namespace",
+            *settings,
+        ]
     )
     node_kubectl.apply([restricted_namespace("jobs"), *claim_on(volume, "jobs")])
     node_kubectl("rollout", "status", "deployment", "-n", "sro-system", "--timeout=180s")
