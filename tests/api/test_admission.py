@@ -2,38 +2,13 @@
 
 from __future__ import annotations
 
-import copy
-from pathlib import Path
-from typing import Any
-
 import pytest
 import yaml
 
+from admission_cases import cases, changed
 from sro_api.admission import admit, validate_manifest
 from sro_api.base import Manifest
 from sro_api.v1alpha1 import SROJob
-
-MANIFESTS = Path(__file__).parent / "manifests"
-
-
-def cases(file: str) -> list[Manifest]:
-    loaded: list[Manifest] = yaml.safe_load((MANIFESTS / file).read_text(encoding="utf-8"))
-    return loaded
-
-
-def changed(change: dict[str, Any]) -> Manifest:
-    """The base manifest with dotted paths replaced, or removed by null."""
-    manifest: Manifest = copy.deepcopy(yaml.safe_load((MANIFESTS / "base.yaml").read_text(encoding="utf-8")))
-    for path, value in change.items():
-        *parents, last = path.split(".")
-        at = manifest
-        for key in parents:
-            at = at[key]
-        if value is None:
-            del at[last]
-        else:
-            at[last] = value
-    return manifest
 
 
 @pytest.mark.parametrize("case", cases("invalid.yaml"), ids=lambda case: case["name"])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import json
 import re
 from collections.abc import Callable, Iterator
@@ -10,36 +9,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from kubernetes import client, config
 
+from admission_cases import cases, changed
 from sro_api.admission import admit
 from sro_cluster.client import Kubectl
 from sro_cluster.controlplane import ControlPlane
 
 ROOT = Path(__file__).parents[2]
-MANIFESTS = ROOT / "tests" / "api" / "manifests"
 Manifest = dict[str, Any]
 Create = Callable[[Manifest], str]
-
-
-def cases(file: str) -> list[Manifest]:
-    loaded: list[Manifest] = yaml.safe_load((MANIFESTS / file).read_text(encoding="utf-8"))
-    return loaded
-
-
-def changed(change: Manifest) -> Manifest:
-    manifest: Manifest = copy.deepcopy(yaml.safe_load((MANIFESTS / "base.yaml").read_text(encoding="utf-8")))
-    for path, value in change.items():
-        *parents, last = path.split(".")
-        at = manifest
-        for key in parents:
-            at = at[key]
-        if value is None:
-            del at[last]
-        else:
-            at[last] = value
-    return manifest
 
 
 @pytest.fixture(scope="module")
