@@ -121,6 +121,9 @@ class _Stop:
 def _print_results(folder: Path) -> None:
     results = RunReport.read(folder)
     console = Console()
+    if not console.is_terminal:
+        # A file has no width, and rich would cut the columns to 80 characters.
+        console = Console(width=120)
     console.print(figures_table(results))
     console.print(f"model: {results.output.model or 'none'}", soft_wrap=True)
     console.print(f"report: {folder / 'report.json'}", soft_wrap=True)
