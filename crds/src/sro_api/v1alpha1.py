@@ -89,11 +89,6 @@ NAME_LIMIT = 46
     at=".output.uri",
     shows="self.output.uri",
 )
-@rule(
-    "self.leader.adapter.type == 'LoRA' || self.deepspeed.zeroStage == 3 || !self.deepspeed.offloadParameters",
-    "needs zeroStage 3",
-    at=".deepspeed.offloadParameters",
-)
 class SROJobSpec(ApiModel):
     """What to train, on what, and where."""
 
