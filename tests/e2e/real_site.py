@@ -117,12 +117,13 @@ def claim_on(folder: Path, namespace: str) -> list[Manifest]:
 
 
 def write_data(folder: Path) -> None:
-    """`toxic.tsv` (column toxic) and `neutral.txt`: ParaDetox and its companions where they are, else our own corpus."""
+    """`toxic.tsv` (column toxic), `toxic.txt` and `neutral.txt`: ParaDetox and its companions, else our own corpus."""
+    corpus = ROOT / "examples" / "data"
+    (folder / "toxic.txt").write_bytes((corpus / "toxic.txt").read_bytes())
     if (SHARED / "paradetox.tsv").exists():
         (folder / "toxic.tsv").write_bytes((SHARED / "paradetox.tsv").read_bytes())
         (folder / "neutral.txt").write_bytes((SHARED / "dev_normal.txt").read_bytes())
         return
-    corpus = ROOT / "examples" / "data"
     with (folder / "toxic.tsv").open("w", encoding="utf-8", newline="") as file:
         rows = csv.writer(file, delimiter="\t", quoting=csv.QUOTE_NONE)
         rows.writerow(["toxic"])

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from kubernetes import client, config
 
 from admission_cases import cases, changed
@@ -17,6 +18,7 @@ from sro_cluster.client import Kubectl
 from sro_cluster.controlplane import ControlPlane
 
 ROOT = Path(__file__).parents[2]
+EXAMPLES = sorted((ROOT / "examples").glob("*.yaml"))
 Manifest = dict[str, Any]
 Create = Callable[[Manifest], str]
 
@@ -74,6 +76,12 @@ def test_every_problem_found_offline_is_in_the_api_servers_refusal(case: Manifes
 @pytest.mark.parametrize("case", cases("valid.yaml"), ids=lambda case: case["name"])
 def test_the_api_server_takes_what_can_run(case: Manifest, create: Create) -> None:
     assert create(changed(case["change"])) == ""
+
+
+@pytest.mark.e2e
+@pytest.mark.parametrize("file", EXAMPLES, ids=lambda file: file.stem)
+def test_the_api_server_takes_every_example(file: Path, create: Create) -> None:
+    assert create(yaml.safe_load(file.read_text(encoding="utf-8"))) == ""
 
 
 @pytest.mark.e2e

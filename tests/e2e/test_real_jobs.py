@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 
 from real_site import Manifest, Site, Watch, claim_on, restricted_namespace, write_data, write_tiny_t5
 from sro_cluster.client import Kubectl
@@ -88,7 +89,13 @@ def job(name: str, **sections: Manifest) -> Manifest:
     return {"apiVersion": "sro.dev/v1alpha1", "kind": "SROJob", "metadata": {"name": name}, "spec": spec}
 
 
-def tiny(name: str, *, steps: int, stage: int) -> Manifest:
+def example(name: str) -> Manifest:
+    """A manifest of `examples/`, as it stands there."""
+    manifest: Manifest = yaml.safe_load((ROOT / "examples" / f"{name}.yaml").read_text(encoding="utf-8"))
+    return manifest
+
+
+def tiny(name: str, *, steps: int) -> Manifest:
     """A job that trains the tiny T5 with full weights; nothing is expected of what it writes."""
     return job(
         name,
@@ -101,7 +108,7 @@ def tiny(name: str, *, steps: int, stage: int) -> Manifest:
         },
         guards={"similarity": None, "requireEos": False},
         optimization={"steps": steps, "batchSize": 8, "checkpointEverySteps": 5},
-        deepspeed={"zeroStage": stage},
+        deepspeed={"zeroStage": 2},
     )
 
 
@@ -153,19 +160,31 @@ def rewritten(folder: Path) -> list[str]:
     return answers
 
 
-def test_an_encoder_decoder_leader_is_trained_at_zero_three(site: Site, tmp_path: Path) -> None:
+@pytest.mark.slow
+def test_the_minimal_example_completes_as_it_stands(site: Site, tmp_path: Path) -> None:
     with Watch(site, tmp_path / "watch") as watch:
-        site.apply(tiny("tiny-t5", steps=20, stage=3))
+        site.apply(example("02-minimal"))
+        site.kubectl.wait_until(lambda: site.is_finished("minimal"), seconds=2400, what="SROJob minimal is finished")
+    status = site.status("minimal")
+    shown("kubectl get sro -w", watch.lines("minimal"))
+    assert status["phase"] == "Complete", status
+    assert status["progress"]["step"] == 20
+    assert status["evaluation"]["after"]["rows"] == 96
+
+
+def test_the_example_of_an_encoder_decoder_leader_is_trained_at_zero_three(site: Site, tmp_path: Path) -> None:
+    with Watch(site, tmp_path / "watch") as watch:
+        site.apply(example("04-tiny-t5-zero3"))
         site.kubectl.wait_until(lambda: site.is_finished("tiny-t5"), seconds=900, what="SROJob tiny-t5 is finished")
     status = site.status("tiny-t5")
     shown("kubectl get sro -w", watch.lines("tiny-t5"))
     assert status["phase"] == "Complete", status
-    assert steps_of(site, "tiny-t5") == list(range(1, 21))
+    assert steps_of(site, "runs/tiny-t5") == list(range(1, 21))
 
 
 def test_a_killed_pod_leads_to_a_second_attempt_from_the_last_checkpoint(site: Site, tmp_path: Path) -> None:
     with Watch(site, tmp_path / "watch") as watch:
-        site.apply(tiny("killed", steps=200, stage=2))
+        site.apply(tiny("killed", steps=200))
         site.kubectl.wait_until(
             lambda: (site.status("killed").get("progress") or {}).get("lastCheckpointStep", 0) >= 5,
             seconds=600,
