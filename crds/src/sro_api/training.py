@@ -1,4 +1,4 @@
-"""The learning half of an SROJob's spec: leader, screener, guards, method, data, optimisation, DeepSpeed, output."""
+"""The learning half of an SROJob's spec: leader, screener, guards, data, optimisation, DeepSpeed, output."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pydantic import Field
 
 from sro_api.base import ApiModel, Manifest, rule
 from sro_api.fields import DataUri, ModelUri, OutputUri, StorageUri
+from sro_api.perturbation import PerturbationSpec
 
 
 class SamplingSpec(ApiModel):
@@ -150,12 +151,15 @@ class _ScreenerFields(ApiModel):
     """How to fit NBLogistic; defaults if both this and `model` are absent."""
 
 
+@rule("self.perturbation.kind != 'BlindSpots' || self.type == 'NBLogistic'",
+      "needs screener.type NBLogistic, which has a vocabulary to lose", at=".perturbation.kind")  # fmt: skip
 class ScreenerSpec(_ScreenerFields):
     """The follower: a frozen classifier that passes or fails each paraphrase."""
 
     type: Literal["NBLogistic", "SequenceClassifier"] = "NBLogistic"
     """NBLogistic: naive-Bayes weighted TF-IDF logistic regression, scored in Rust. SequenceClassifier: a transformers
     checkpoint."""
+    perturbation: PerturbationSpec = PerturbationSpec()
 
 
 class HeldOutScreenerSpec(_ScreenerFields):
@@ -196,21 +200,6 @@ class GuardsSpec(ApiModel):
     """Weight of the negative log-likelihood per token of passed paraphrases, which keeps their probability from falling."""
 
 
-# Not lt=0.5: for a value written as an integer the API server truncates the bound, and would refuse `epsilon: 0`.
-@rule("self.epsilon < 0.5", "must be less than 0.5: at 0.5 nothing is preferred", at=".epsilon", shows="self.epsilon")
-class MethodSpec(ApiModel):
-    """The objective, told apart by `type`."""
-
-    type: Literal["SRO"] = "SRO"
-    """Stackelberg response optimization (arXiv 2410.20298)."""
-    beta: Annotated[float, Field(gt=0, le=100)] = 0.1
-    """Inverse temperature of the implicit reward."""
-    epsilon: Annotated[float, Field(ge=0, le=0.5)] = 0.1
-    """Label smoothing, in both branches; above 0 it keeps the optimum finite."""
-    verdict_flip_rate: Annotated[float, Field(ge=0, le=0.5)] = 0.0
-    """Share of verdicts flipped at random: an experiment on a noisy follower, off by default."""
-
-
 @rule("self.format == 'auto' || self.format == 'text' || has(self.column)", "is required for this format", at=".column",
       reason="FieldValueRequired")  # fmt: skip
 @rule("self.format != 'text' || !has(self.column)", "is not for plain text, which has no columns", at=".column",
@@ -240,6 +229,28 @@ class DataSource(ApiModel):
     """Read at most this many rows, the first ones."""
 
 
+@rule(
+    "self.format != 'auto' || self.uri.matches('[.](csv|tsv|jsonl|parquet)$')",
+    "must say what the file is, if its name does not: csv, tsv, jsonl or parquet",
+    at=".format",
+    reason="FieldValueRequired",
+)
+@rule("self.toxicColumn != self.neutralColumn", "must not be toxicColumn", at=".neutralColumn")
+class ParallelSource(ApiModel):
+    """One file of pairs: a toxic text and a person's neutral paraphrase of it, in two columns."""
+
+    uri: DataUri
+    """Where the file lies."""
+    format: Literal["auto", "csv", "tsv", "jsonl", "parquet"] = "auto"
+    """auto goes by the file's ending."""
+    toxic_column: Annotated[str, Field(min_length=1, max_length=256)] = "toxic"
+    """The column of toxic texts."""
+    neutral_column: Annotated[str, Field(min_length=1, max_length=256)] = "neutral"
+    """The column of their paraphrases."""
+    max_rows: Annotated[int, Field(ge=1, le=1_000_000_000)] | None = None
+    """Read at most this many rows, the first ones."""
+
+
 class DataSpec(ApiModel):
     """Non-parallel text: toxic sentences to rewrite, neutral ones to learn from."""
 
@@ -247,6 +258,8 @@ class DataSpec(ApiModel):
     """Toxic texts, which the leader learns to rewrite."""
     neutral: DataSource | None = None
     """Neutral texts, for the screener's fit and the warm start; never paired with toxic ones."""
+    parallel: ParallelSource | None = None
+    """Pairs for method.type SFT, which learns from nothing else; sources that are evaluated are left out."""
     evaluation: DataSource | None = None
     """Toxic texts for evaluation; if absent, `evaluationRows` of the toxic ones are held out by the seed."""
     evaluation_rows: Annotated[int, Field(ge=1, le=1_000_000)] = 96

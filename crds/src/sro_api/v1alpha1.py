@@ -12,6 +12,7 @@ from pydantic import Field
 
 from sro_api.base import ApiModel, Manifest, rule
 from sro_api.compute import ComputeSpec, RunPolicySpec, SecretReference
+from sro_api.method import MethodSpec
 from sro_api.status import SROJobStatus
 from sro_api.training import (
     DataSpec,
@@ -19,7 +20,6 @@ from sro_api.training import (
     GuardsSpec,
     HeldOutScreenerSpec,
     LeaderSpec,
-    MethodSpec,
     OptimizationSpec,
     OutputSpec,
     ScreenerSpec,
@@ -88,6 +88,48 @@ NAME_LIMIT = 46
     "must be on a shared claim (pvc://) where compute.nodes is above 1: every pod writes its part of a checkpoint",
     at=".output.uri",
     shows="self.output.uri",
+)
+@rule(
+    "self.method.type != 'OnlineDPO' || self.leader.sampling.paraphrasesPerSource >= 2",
+    "must be 2 or more for method.type OnlineDPO, which compares paraphrases of one source",
+    at=".leader.sampling.paraphrasesPerSource",
+    shows="self.leader.sampling.paraphrasesPerSource",
+)
+@rule(
+    "!has(self.method.sro) || self.method.sro.pairWeight == 0.0 || self.leader.sampling.paraphrasesPerSource >= 2",
+    "must be 2 or more for method.sro.pairWeight, which compares paraphrases of one source",
+    at=".leader.sampling.paraphrasesPerSource",
+    shows="self.leader.sampling.paraphrasesPerSource",
+)
+@rule(
+    "self.method.type != 'KTO' || self.optimization.batchSize >= 2",
+    "must be 2 or more for method.type KTO, whose KL is taken on mismatched pairs",
+    at=".optimization.batchSize",
+    shows="self.optimization.batchSize",
+)
+@rule(
+    "self.method.verdictNoise.correction != 'estimated' || has(self.data.neutral)",
+    "is required for method.verdictNoise.correction estimated, which needs rows that are certain to pass",
+    at=".data.neutral",
+    reason="FieldValueRequired",
+)
+@rule(
+    "!has(self.method.sro) || !self.method.sro.softVerdict || has(self.data.neutral)",
+    "is required for method.sro.softVerdict, which needs rows that are certain to pass",
+    at=".data.neutral",
+    reason="FieldValueRequired",
+)
+@rule(
+    "self.method.type != 'SFT' || has(self.data.parallel)",
+    "is required for method.type SFT, which learns from pairs",
+    at=".data.parallel",
+    reason="FieldValueRequired",
+)
+@rule(
+    "self.method.type == 'SFT' || !has(self.data.parallel)",
+    "is only for method.type SFT: no other may see pairs",
+    at=".data.parallel",
+    reason="FieldValueForbidden",
 )
 class SROJobSpec(ApiModel):
     """What to train, on what, and where."""

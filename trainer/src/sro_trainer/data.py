@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from sro_api.sources import Roots
-from sro_api.training import DataSource
+from sro_api.training import DataSource, ParallelSource
 from sro_api.v1alpha1 import SROJobSpec
 from sro_trainer.errors import ConfigurationError, DataError
 from sro_trainer.rows import read_rows
@@ -28,10 +28,22 @@ class Datasets:
     """Neutral texts, for the screener's fit and the warm start; in the order of the file."""
     evaluation: tuple[str, ...]
     """Toxic sources that are only measured."""
+    parallel: tuple[tuple[str, str], ...] = ()
+    """Toxic texts with a person's neutral paraphrase, none of them measured; empty unless the spec has such a source."""
+    certain_toxic: tuple[str, ...] = ()
+    """Toxic texts that a screener fitted here has not seen, to learn how it errs; empty unless the method needs them."""
+    certain_neutral: tuple[str, ...] = ()
+    """The same of neutral texts, which are in `neutral` too."""
     fingerprint: str
     """SHA-256 over all parts: equal fingerprints mean equal rows in equal order."""
     counts: dict[str, int]
     """Rows read, dropped and kept, by name."""
+
+    @property
+    def screener_neutral(self) -> tuple[str, ...]:
+        """Neutral texts from which the screener is fitted."""
+        kept = frozenset(self.certain_neutral)
+        return tuple(text for text in self.neutral if text not in kept)
 
 
 def load_datasets(spec: SROJobSpec, roots: Roots) -> Datasets:
@@ -49,13 +61,25 @@ def load_datasets(spec: SROJobSpec, roots: Roots) -> Datasets:
     generator = random.Random(spec.data.split_seed)
     evaluation, rest = _hold_out(spec, roots, toxic, generator, counts)
     screener_toxic, leader_toxic = _share(spec, rest)
+    certain: tuple[str, ...] = ()
+    certain_neutral: tuple[str, ...] = ()
+    if spec.method.needs_certain_rows:
+        certain, screener_toxic = _certain_toxic(spec, screener_toxic, leader_toxic)
+        certain_neutral = _certain_neutral(spec, neutral)
     parts = {"leader": leader_toxic, "screener": screener_toxic, "neutral": neutral, "evaluation": evaluation}
-    counts |= {f"{name}_rows": len(texts) for name, texts in parts.items()}
+    parallel: tuple[tuple[str, str], ...] = ()
+    if spec.data.parallel is not None:
+        parallel = load_pairs(spec.data.parallel, roots, frozenset(evaluation), counts)
+        parts |= {"parallel toxic": tuple(x for x, _ in parallel), "parallel neutral": tuple(y for _, y in parallel)}
+    counts |= {f"{name.replace(' ', '_')}_rows": len(texts) for name, texts in parts.items()}
     return Datasets(
         leader_toxic=leader_toxic,
         screener_toxic=screener_toxic,
         neutral=neutral,
         evaluation=evaluation,
+        parallel=parallel,
+        certain_toxic=certain,
+        certain_neutral=certain_neutral,
         fingerprint=fingerprint(parts.values()),
         counts=counts,
     )
@@ -85,6 +109,36 @@ def load_texts(source: DataSource, roots: Roots, field: str, counts: dict[str, i
         f"{part}_repeated": len(texts) - len(unique),
     }
     return unique
+
+
+def load_pairs(
+    source: ParallelSource, roots: Roots, measured: frozenset[str], counts: dict[str, int]
+) -> tuple[tuple[str, str], ...]:
+    """The stripped pairs of a source in file order; those with an empty side, a measured source or a twin are dropped.
+
+    Args:
+        source: what to read.
+        roots: where relative and claim URIs start.
+        measured: evaluated sources, which nothing may be learnt of.
+        counts: receives `parallel_read` and `parallel_measured`.
+
+    Raises:
+        DataError: the source cannot be read or no pair is left.
+    """
+    toxic, neutral = (
+        read_rows(
+            DataSource(uri=source.uri, format=source.format, column=column, max_rows=source.max_rows), roots,
+            "spec.data.parallel",
+        )
+        for column in (source.toxic_column, source.neutral_column)
+    )  # fmt: skip
+    pairs = [(x.strip(), y.strip()) for x, y in zip(toxic, neutral, strict=True)]
+    whole = tuple(dict.fromkeys((x, y) for x, y in pairs if x and y))
+    kept = tuple((x, y) for x, y in whole if x not in measured)
+    counts |= {"parallel_read": len(pairs), "parallel_measured": len(whole) - len(kept)}
+    if not kept:
+        raise DataError(f"spec.data.parallel: {source.uri!r} has no pairs to learn from: {len(pairs)} read")
+    return kept
 
 
 def drop_overlong(
@@ -147,6 +201,33 @@ def _share(spec: SROJobSpec, rest: tuple[str, ...]) -> tuple[tuple[str, ...], tu
             f"spec.data.screenerShare: {spec.data.screener_share} of {len(rest)} toxic rows leaves {short} none"
         )
     return rest[:taken], rest[taken:]
+
+
+def _certain_toxic(
+    spec: SROJobSpec, screener: tuple[str, ...], leader: tuple[str, ...]
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Toxic rows that the screener is not fitted on, and the screener's other rows.
+
+    Without a fit of its own they are rows of the leader, which learns from them as well: their verdict is certain all the same.
+    """
+    count, own = spec.method.verdict_noise.certain_rows, fits_own_rows(spec)
+    rows = screener if own else leader
+    if len(rows) < count * (2 if own else 1):
+        raise DataError(
+            f"spec.method.verdictNoise.certainRows: {count} of {len(rows)} toxic rows would leave too few to fit the screener"
+            if own
+            else f"spec.method.verdictNoise.certainRows: {count}, but there are {len(rows)} toxic rows"
+        )
+    return rows[:count], screener[count:] if own else screener
+
+
+def _certain_neutral(spec: SROJobSpec, neutral: tuple[str, ...]) -> tuple[str, ...]:
+    count = spec.method.verdict_noise.certain_rows
+    if len(neutral) < 2 * count:
+        raise DataError(
+            f"spec.method.verdictNoise.certainRows: {count} of {len(neutral)} neutral rows would leave too few to fit the screener"
+        )
+    return _shuffled(neutral, random.Random(f"{spec.data.split_seed}/certain"))[:count]
 
 
 def _without(texts: tuple[str, ...], others: Iterable[str], part: str, counts: dict[str, int]) -> tuple[str, ...]:

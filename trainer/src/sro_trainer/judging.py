@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,8 +17,12 @@ class Judged:
     """Verdicts on a rollout, each of shape (rows,)."""
 
     guarded: Guarded
+    weights: NDArray[np.float64]
+    """Share of each row that counts as passed: 1 or 0 for a verdict as it is."""
     screener_passed: NDArray[np.bool_]
-    """By the training screener alone, before any flip."""
+    """By the training screener alone, without its perturbation."""
+    wrong: int
+    """Verdicts that the perturbation turned."""
     held_out_passed: NDArray[np.bool_] | None
     similarities: NDArray[np.float32] | None
 
@@ -34,28 +37,23 @@ def judge(rollout: Rollout, players: Players, *, step: int, first_row: int) -> J
         first_row: number of the first row within the batch of all ranks.
     """
     texts = rollout.paraphrases
-    verdicts = players.screener.verdicts(texts)
+    verdicts = players.follower.verdicts(texts, [f"{step}/{first_row + row}" for row in range(len(texts))])
+    perturbs = players.spec.screener.perturbation.kind != "None"
+    screener_passed = players.screener.verdicts(texts).passed if perturbs else verdicts.passed
     similarities = players.encoder.similarity(rollout.sources, texts) if players.encoder else None
-    flips = verdict_flips(
-        len(texts),
-        rate=players.spec.method.verdict_flip_rate,
-        seed=players.spec.optimization.seed,
-        step=step,
-        first_row=first_row,
-    )
-    guarded = apply_guards(
-        rollout.sources,
-        texts,
-        verdicts.passed ^ flips,
-        similarities,
-        np.array(rollout.has_eos, dtype=np.bool_),
-        players.spec.guards,
-    )
+
+    def guarded(passed: NDArray[np.bool_]) -> Guarded:
+        has_eos = np.array(rollout.has_eos, dtype=np.bool_)
+        return apply_guards(rollout.sources, texts, passed, similarities, has_eos, players.spec.guards)
+
+    # What a guard refuses has failed for certain, whatever the screener says.
+    passable = guarded(np.ones_like(verdicts.passed)).passed
     held_out = players.held_out.verdicts(texts).passed if players.held_out else None
-    return Judged(guarded=guarded, screener_passed=verdicts.passed, held_out_passed=held_out, similarities=similarities)
-
-
-def verdict_flips(rows: int, *, rate: float, seed: int, step: int, first_row: int) -> NDArray[np.bool_]:
-    """Which verdicts are flipped, shape (rows,): a function of the seed, the step and the row, whatever rank it is on."""
-    draws = [random.Random(f"{seed}/flip/{step}/{first_row + row}").random() for row in range(rows)]
-    return np.array([draw < rate for draw in draws], dtype=np.bool_)
+    return Judged(
+        guarded=guarded(verdicts.passed),
+        weights=np.where(passable, players.weigher.weights(verdicts), 0.0),
+        screener_passed=screener_passed,
+        wrong=int((screener_passed != verdicts.passed).sum()),
+        held_out_passed=held_out,
+        similarities=similarities,
+    )

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from sro_api.method import VerdictNoiseSpec
 from sro_api.run_config import RunConfig
 from sro_api.v1alpha1 import SROJobSpec
 from sro_trainer.data import Datasets, load_datasets
 from sro_trainer.distributed import World
+from sro_trainer.errors import ConfigurationError, DataError
 from sro_trainer.models import load_tokenizer
 from sro_trainer.order import steps_in
-from sro_trainer.screeners import build_screener
+from sro_trainer.perturbation import Follower, with_blind_spots
+from sro_trainer.screeners import NBLogisticScreener, build_screener
 from sro_trainer.similarity import SimilarityEncoder, build_encoder
 from sro_trainer.sources_io import ModelLocation, resolve_model
 from sro_trainer.tokens import Codec, Task, within_limit
+from sro_trainer.verdict_weights import ErrorRates, Weigher, calibrated_sharpness, estimated_rates
 from sro_trainer.verdicts import Screener
 
 logger = logging.getLogger(__name__)
@@ -34,8 +38,14 @@ class Players:
     """Neutral sentences within the token limit."""
     evaluation: tuple[str, ...]
     screener: Screener
+    """As it is: what evaluation asks."""
+    follower: Follower
+    """The same with the spec's perturbation: what the leader plays against."""
+    weigher: Weigher
     held_out: Screener | None
     encoder: SimilarityEncoder | None
+    parallel: tuple[tuple[str, str], ...] = ()
+    """Pairs within the token limits, for supervised fine-tuning alone."""
     fingerprint: str
     counts: dict[str, int]
 
@@ -45,7 +55,7 @@ class Players:
         plan = self.spec.optimization
         if plan.steps is not None:
             return plan.steps
-        return steps_in(plan.epochs or 1, batch_size=plan.batch_size, rows=len(self.sources))
+        return steps_in(plan.epochs or 1, batch_size=plan.batch_size, rows=len(self.parallel or self.sources))
 
     @property
     def warm_start_steps(self) -> int:
@@ -88,16 +98,71 @@ def build_players(config: RunConfig, world: World, codec: Codec, *, cache: Path)
         held_out = build_screener(spec.held_out_screener, datasets, config.roots, cache=cache)
     if world.is_main:
         world.barrier()
+    follower = build_follower(spec, screener)
+    weigher = build_weigher(spec, follower, datasets)
     encoder = build_encoder(spec.guards.similarity, config.roots) if spec.guards.similarity is not None else None
     sources, neutral, evaluation = _limited(spec, codec, datasets)
+    parallel = _limited_pairs(spec, codec, datasets.parallel)
     counts = datasets.counts | {
         "leader_overlong": len(datasets.leader_toxic) - len(sources),
         "evaluation_overlong": len(datasets.evaluation) - len(evaluation),
+        **({"parallel_overlong": len(datasets.parallel) - len(parallel)} if parallel else {}),
     }
     return Players(
         spec=spec, world=world, codec=codec, sources=sources, neutral=neutral, evaluation=evaluation, screener=screener,
-        held_out=held_out, encoder=encoder, fingerprint=datasets.fingerprint, counts=counts,
+        follower=follower, weigher=weigher,
+        held_out=held_out, encoder=encoder, parallel=parallel, fingerprint=datasets.fingerprint, counts=counts,
     )  # fmt: skip
+
+
+def build_follower(spec: SROJobSpec, screener: Screener) -> Follower:
+    """The screener with the spec's perturbation.
+
+    Raises:
+        ConfigurationError: blind spots are asked of a screener without a vocabulary.
+    """
+    perturbation, seed = spec.screener.perturbation, spec.optimization.seed
+    if perturbation.kind == "BlindSpots":
+        if not isinstance(screener, NBLogisticScreener):
+            raise ConfigurationError("spec.screener.perturbation.kind: BlindSpots needs screener.type NBLogistic")
+        screener = replace(screener, model=with_blind_spots(screener.model, rate=perturbation.rate, seed=seed))
+    return Follower(screener=screener, threshold=spec.screener.threshold, perturbation=perturbation, seed=seed)
+
+
+def build_weigher(spec: SROJobSpec, follower: Follower, datasets: Datasets) -> Weigher:
+    """How verdicts become weights; what must be estimated for it is, on rows that the follower was not fitted on.
+
+    Raises:
+        DataError: the follower errs too often on them.
+    """
+    noise, threshold = spec.method.verdict_noise, spec.screener.threshold
+    if not spec.method.needs_certain_rows:
+        return Weigher(rates=known_rates(noise), threshold=threshold, clip=noise.clip)
+    # The follower errs here as it does in the game, so that nothing is learnt of it that a real run could not see.
+    toxic, neutral = (
+        follower.verdicts(texts, [f"certain/{kind}/{row}" for row in range(len(texts))])
+        for kind, texts in (("toxic", datasets.certain_toxic), ("neutral", datasets.certain_neutral))
+    )
+    rates = estimated_rates(toxic, neutral) if noise.correction == "estimated" else known_rates(noise)
+    soft = spec.method.sro is not None and spec.method.sro.soft_verdict
+    sharpness = calibrated_sharpness(toxic, neutral, threshold=threshold, rates=rates) if soft else None
+    logger.info(
+        "verdicts are weighed",
+        extra={
+            "correction": noise.correction, "false_pass_rate": rates.false_pass, "false_fail_rate": rates.false_fail,
+            "sharpness": sharpness, "toxic_rows": len(toxic.passed), "neutral_rows": len(neutral.passed),
+        },
+    )  # fmt: skip
+    return Weigher(rates=rates, sharpness=sharpness, threshold=threshold, clip=noise.clip)
+
+
+def known_rates(noise: VerdictNoiseSpec) -> ErrorRates:
+    """The rates that the spec gives; none where it corrects for none."""
+    if noise.correction != "known":
+        return ErrorRates()
+    if noise.rate is not None:
+        return ErrorRates(false_pass=noise.rate, false_fail=noise.rate)
+    return ErrorRates(false_pass=noise.false_pass_rate or 0.0, false_fail=noise.false_fail_rate or 0.0)
 
 
 def build_codec(
@@ -126,3 +191,23 @@ def _limited(
     # Neutral sentences are also the screener's: a long one is of use there, and only not to be restored.
     neutral = within_limit(codec, datasets.neutral, limit, "skip") if spec.leader.warm_start else ()
     return sources, neutral, evaluation
+
+
+def _limited_pairs(spec: SROJobSpec, codec: Codec, pairs: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:
+    """The pairs whose source can be read and whose paraphrase could be written.
+
+    Raises:
+        DataError: there are pairs, and none is.
+    """
+    leader = spec.leader
+    lengths = zip(
+        codec.lengths([x for x, _ in pairs]), codec.targets([y for _, y in pairs]) if pairs else [], strict=True
+    )
+    fits = [length <= leader.max_source_tokens and len(target) <= leader.max_new_tokens for length, target in lengths]
+    kept = tuple(pair for pair, fit in zip(pairs, fits, strict=True) if fit)
+    if pairs and not kept:
+        raise DataError(
+            f"spec.data.parallel: all {len(pairs)} pairs are over leader.maxSourceTokens {leader.max_source_tokens} or "
+            f"leader.maxNewTokens {leader.max_new_tokens}"
+        )
+    return kept

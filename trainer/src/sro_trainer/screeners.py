@@ -117,7 +117,7 @@ def _nb_logistic(
 
 def _fitted(fit: NBLogisticFitSpec, datasets: Datasets, roots: Roots, field: str) -> NbLogisticModel:
     counts: dict[str, int] = {}
-    toxic, neutral = datasets.screener_toxic, datasets.neutral
+    toxic, neutral = datasets.screener_toxic, datasets.screener_neutral
     if fit.toxic is not None:
         measured = frozenset(datasets.evaluation)
         texts = load_texts(fit.toxic, roots, f"{field}.fit.toxic", counts)

@@ -34,7 +34,7 @@ from sro_trainer.resume import Vault
 from sro_trainer.rollout import rewrite
 from sro_trainer.sources_io import ModelLocation
 from sro_trainer.termination import StopRequest
-from sro_trainer.training_state import TrainingState, with_point
+from sro_trainer.training_state import TrainingState, mean_with, with_point
 from sro_trainer.update import ReferenceCache
 from sro_trainer.warm_start import warm_start_course, warm_start_step
 
@@ -149,7 +149,9 @@ class Session:
         self._narrator.begin("Training", state)
         cache, plan = ReferenceCache(), self._config.spec.optimization
         while state.step < self._players.total_steps:
-            told = game_step(trainee.engine, trainee.plain, cache, self._players, step=state.step)
+            told = game_step(
+                trainee.engine, trainee.plain, cache, self._players, step=state.step, mean_reward=state.mean_reward
+            )
             state = _advanced(state, told, total_steps=self._players.total_steps)
             self._narrator.played(told, state)
             self._between_steps(trainee, state, last=self._players.total_steps)
@@ -298,8 +300,14 @@ def _located(config: RunConfig, world: World) -> tuple[ModelLocation, ModelLocat
 
 def _advanced(state: TrainingState, told: StepFigures, *, total_steps: int) -> TrainingState:
     point = ProgressPoint(step=told.step, loss=told.loss, pass_rate=told.pass_rate)
+    mean = mean_with(state.mean_reward, state.rewarded_rows, new_mean=told.reward, new_count=told.rows_in_loss)
     return state.model_copy(
-        update={"step": told.step, "history": with_point(state.history, point, total_steps=total_steps)}
+        update={
+            "step": told.step,
+            "history": with_point(state.history, point, total_steps=total_steps),
+            "mean_reward": mean,
+            "rewarded_rows": state.rewarded_rows + told.rows_in_loss,
+        }
     )
 
 

@@ -30,8 +30,10 @@ from sro_api.base import Manifest
 from sro_api.run_config import RunConfig
 from sro_api.status import EvaluationStatus, OutputStatus, ProgressStatus
 from sro_trainer.distributed import World, join, leave
-from sro_trainer.players import Players
+from sro_trainer.loss import Scores
+from sro_trainer.players import Players, build_follower, known_rates
 from sro_trainer.tokens import Codec, Task
+from sro_trainer.verdict_weights import Weigher
 from sro_trainer.verdicts import Verdicts
 
 SUBJECTS = ("you", "they", "we", "the man", "my neighbour", "this player")
@@ -223,11 +225,40 @@ def make_players(
     config = tiny_job(folder, kind=kind, **spec)
     leader = tiny_leader(kind)
     task: Task = "seq2seq" if kind in ("t5", "bart") else "causal"
+    screener = ScriptedScreener(passes)
+    weigher = Weigher(rates=known_rates(config.spec.method.verdict_noise))
     return Players(
         spec=config.spec, world=world, codec=Codec(leader.tokenizer, task, None, frozenset([leader.tokenizer.eos_token_id])),
         sources=tuple(toxic_sentences()[:40]), neutral=tuple(neutral_sentences()[:40]), evaluation=tuple(toxic_sentences()[40:46]),
-        screener=ScriptedScreener(passes), held_out=None, encoder=None, fingerprint="scripted", counts={},
+        screener=screener, follower=build_follower(config.spec, screener), weigher=weigher,
+        held_out=None, encoder=None, fingerprint="scripted", counts={},
     )  # fmt: skip
+
+
+def make_scores(
+    paraphrase: Sequence[float] | torch.Tensor,
+    weight: Sequence[float],
+    *,
+    source: Sequence[float] | torch.Tensor | None = None,
+    **fields: Any,
+) -> Scores:
+    """Scores of a few rows, in the type of `paraphrase`, or float64.
+
+    Args:
+        paraphrase: log-ratios, one per row.
+        weight: 1 for a passed row, 0 for a failed one.
+        source: log-ratios of the sources of the rows whose weight is not 0; None where no source is scored.
+        fields: others of `Scores`; zeros and a group of its own for each row where absent.
+    """
+    dtype = paraphrase.dtype if isinstance(paraphrase, torch.Tensor) else torch.float64
+    weights = torch.tensor(weight, dtype=dtype)
+    sources = torch.as_tensor(() if source is None else source, dtype=dtype)
+    values: dict[str, Any] = {
+        "paraphrase": torch.as_tensor(paraphrase, dtype=dtype), "source": sources, "weight": weights,
+        "sourced": weights != 0 if source is not None else torch.zeros(len(weights), dtype=torch.bool),
+        "nll": torch.zeros(len(weights), dtype=dtype), "group": torch.arange(len(weights)),
+    }  # fmt: skip
+    return Scores(**(values | fields))
 
 
 class RecordingReporter:

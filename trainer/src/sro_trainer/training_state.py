@@ -29,6 +29,10 @@ class TrainingState(ApiModel):
     evaluation: EvaluationStatus = EvaluationStatus()
     """What was measured so far."""
     history: tuple[ProgressPoint, ...] = ()
+    mean_reward: float = 0.0
+    """Of the rows in the loss of all steps of the game so far, as BCO reads it."""
+    rewarded_rows: Annotated[int, Field(ge=0)] = 0
+    """How many rows that mean is over."""
 
     @property
     def name(self) -> str:
@@ -42,6 +46,11 @@ def with_point(
     """The history with a point more, if its turn has come: points lie at even distances over the whole run, at most 64."""
     distance = max(1, -(-total_steps // HISTORY_LIMIT))
     return (*history, point) if point.step % distance == 0 else history
+
+
+def mean_with(mean: float, count: int, *, new_mean: float, new_count: int) -> float:
+    """The mean over `count` values and `new_count` more."""
+    return mean if new_count == 0 else mean + (new_mean - mean) * (new_count / (count + new_count))
 
 
 class Stopwatch:
