@@ -14,7 +14,7 @@ from sro_api.fields import StorageUri
 
 CELL_AXIS = "cell"
 """Selectors address a setting of `include` by this name in place of an axis."""
-Baseline = Literal["untrained", "before", "duplicate", "delete", "maskInfill", "reference"]
+Baseline = Literal["untrained", "before", "duplicate", "delete", "mask-infill", "reference"]
 """A rewriter that every finished cell's report measures on the same rows, beside the trained leader."""
 
 Word = Annotated[str, Field(min_length=1, max_length=32, pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")]
@@ -154,7 +154,7 @@ class StudySpec(ApiModel):
     comparisons: Annotated[tuple[StudyComparison, ...], Field(max_length=256)] = ()
     curves: Annotated[tuple[StudyCurve, ...], Field(max_length=16)] = ()
     cell_seconds: Annotated[int, Field(ge=1, le=31_536_000)] | None = None
-    """A cell that takes longer on this machine is stopped after a checkpoint and recorded as failed."""
+    """A cell that takes longer on this machine is stopped after a checkpoint and recorded as failed; not the shared warm start."""
     concurrency: Annotated[int, Field(ge=1, le=1000)] = 4
     """How many jobs may run at once on a cluster; on one machine cells run in turn."""
     output: StudyOutput
