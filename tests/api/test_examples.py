@@ -8,10 +8,12 @@ import pytest
 import yaml
 
 from sro_api.admission import validate_manifest
+from sro_api.study_file import load_study
 from sro_api.v1alpha1 import SROJob
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 FILES = sorted(EXAMPLES.glob("*.yaml"))
+STUDIES = sorted((EXAMPLES / "studies").glob("*.yaml"))
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
@@ -24,6 +26,14 @@ def test_an_example_is_a_job_and_starts_with_a_comment(file: Path) -> None:
     text = file.read_text(encoding="utf-8")
     assert SROJob.model_validate(yaml.safe_load(text)).name
     assert text.startswith("# ")
+
+
+@pytest.mark.parametrize("file", STUDIES, ids=lambda file: file.stem)
+def test_a_study_is_named_after_its_file_and_all_its_cells_are_accepted(file: Path) -> None:
+    found = load_study(file)
+    assert found.study.name == file.stem
+    assert found.cells()
+    assert file.read_text(encoding="utf-8").startswith("# ")
 
 
 def test_examples_have_names_of_their_own_and_numbers_without_a_gap() -> None:

@@ -89,13 +89,23 @@ def test_what_cannot_be_measured_is_absent(
 
 
 def test_the_baselines_are_the_source_and_the_source_without_toxic_words() -> None:
-    found = baselines(SOURCES, ["damn"], TRAINING, HELD_OUT, ENCODER)
+    measured = baselines(SOURCES, ["damn"], TRAINING, HELD_OUT, ENCODER)
+    found = {name: result.figures for name, result in measured.items()}
     assert (found["duplicate"].pass_rate, found["duplicate"].similarity, found["duplicate"].copy_rate) == (
         0.25,
         1.0,
         1.0,
     )
     assert (found["delete"].pass_rate, found["delete"].held_out_pass_rate) == (1.0, 0.5)
+
+
+def test_rows_carry_the_values_whose_means_are_the_figures() -> None:
+    found = evaluate(lambda _: PARAPHRASES, SOURCES, TRAINING, HELD_OUT, ENCODER)
+    rows = list(found.as_rows())
+    assert [row["paraphrase"] for row in rows] == list(PARAPHRASES)
+    figures = found.figures.to_wire()
+    for name in rows[0]["figures"]:
+        assert sum(row["figures"][name] for row in rows) / len(rows) == pytest.approx(figures[name])
 
 
 def test_without_a_lexicon_there_is_no_deleting_baseline() -> None:

@@ -128,7 +128,7 @@ def test_claims_are_folders_of_the_folder_that_is_named(tmp_path: Path) -> None:
         pytest.param({"output": {"uri": "pvc://c/out"}}, {}, "'pvc://c/out' is on a volume claim: --claims DIR", id="claims"),
         pytest.param({"output": {"uri": "s3://b/o", "checkpoints": "file:c"}}, {}, "is not on this machine: --output DIR", id="bucket"),
         pytest.param({"leader": {"model": "file:m"}}, {"warm_start_steps": 3}, "has no spec.leader.warmStart", id="no warm start"),
-        pytest.param({}, {"steps": 0}, "as changed on the command line: spec.optimization.steps", id="no steps"),
+        pytest.param({}, {"steps": -1}, "as changed on the command line: spec.optimization.steps", id="no steps"),
     ],
 )  # fmt: skip
 def test_what_cannot_run_here_is_refused(spec: dict[str, Any], request_fields: dict[str, Any], message: str) -> None:

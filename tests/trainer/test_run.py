@@ -201,7 +201,10 @@ def test_the_report_has_figures_baselines_and_differences(tmp_path: Path, world:
     assert report["differences"].keys() >= {"pass_rate", "copy_rate"}
     assert sorted(path.name for path in (tmp_path / "out" / "evaluations").iterdir()) == [
         "after.jsonl",
+        "before-rewrites.json",
         "before.jsonl",
+        "delete.jsonl",
+        "duplicate.jsonl",
         "untrained.jsonl",
     ]
 

@@ -61,7 +61,7 @@ def validate_manifest(text: str) -> tuple[Problem, ...]:
         if node is None or (isinstance(document, dict) and document.get("kind") not in (None, labels.KIND)):
             continue
         jobs += 1
-        found += [dataclasses.replace(problem, line=_line(node, problem.path)) for problem in admit(document)]
+        found += [dataclasses.replace(problem, line=line_of(node, problem.path)) for problem in admit(document)]
     if not jobs:
         found.append(Problem(path="", message=f"holds no {labels.KIND}", line=1))
     return tuple(sorted(found, key=lambda problem: (problem.line or 0, problem.path)))
@@ -141,7 +141,7 @@ def _rule_message(rule: Manifest, value: Any) -> str:
     return f"{_REASONS[rule['reason']]}: {shown}{rule['message']}"
 
 
-def _line(node: yaml.Node, path: str) -> int:
+def line_of(node: yaml.Node, path: str) -> int:
     """The line of a path, or of the deepest part of it that the text has."""
     line = int(node.start_mark.line) + 1
     for key in re.findall(r"[^.\[\]]+", path):

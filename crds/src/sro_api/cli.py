@@ -1,6 +1,7 @@
 """`sro`: one command for SROJobs on this machine and on a cluster.
 
-`validate` is here; `run` comes with the distribution sro-trainer, `status` and `logs` with sro-operator.
+`validate` is here, and what a study file comes to; `run` comes with the distribution sro-trainer, `status` and `logs` with
+sro-operator.
 """
 
 from __future__ import annotations
@@ -11,12 +12,15 @@ from importlib.metadata import entry_points
 from pathlib import Path
 
 from sro_api.admission import validate_manifest
+from sro_api.study_cli import study
+from sro_api.study_file import is_study, study_problems
 
 _HOMES = {"run": "sro-trainer", "status": "sro-operator", "logs": "sro-operator"}
 _HELP = """usage: sro COMMAND ...
 
 commands:
   run FILE            train on this machine, as the manifest says
+  study FILE          train a grid of jobs, here or on a cluster, and compare them
   validate FILE...    what the API server would say to these manifests, with line numbers
   status NAME         phase, progress, conditions and attempts of a job on the cluster
   logs NAME           what its trainer pods print
@@ -24,6 +28,7 @@ commands:
 examples:
   sro validate examples/*.yaml
   sro run examples/01-quickstart.yaml
+  sro study examples/studies/objectives.yaml --check
   kubectl apply -f examples/03-two-nodes-zero2.yaml && sro status two-nodes
 
 `sro COMMAND --help` tells more.
@@ -37,8 +42,8 @@ def main(argv: list[str] | None = None) -> int:
         print(_HELP, end="")
         return 0 if arguments else 2
     name, *rest = arguments
-    if name == "validate":
-        return validate(rest)
+    if name in ("validate", "study"):
+        return validate(rest) if name == "validate" else study(rest)
     if name not in _HOMES:
         print(f"sro: there is no command {name!r}; `sro --help` lists them", file=sys.stderr)
         return 2
@@ -56,7 +61,9 @@ def validate(argv: list[str]) -> int:
         description="Say what the API server would say to these manifests, without one.",
         epilog="example: sro validate examples/*.yaml",
     )
-    parser.add_argument("files", nargs="+", metavar="FILE", help="a YAML file; - is standard input")
+    parser.add_argument(
+        "files", nargs="+", metavar="FILE", help="a YAML file of SROJobs or of one Study; - is standard input"
+    )
     failed = False
     for file in parser.parse_args(argv).files:
         try:
@@ -65,7 +72,7 @@ def validate(argv: list[str]) -> int:
             print(f"{file}: {error}", file=sys.stderr)
             failed = True
             continue
-        problems = validate_manifest(text)
+        problems = study_problems(text, Path(file).parent) if is_study(text) else validate_manifest(text)
         for problem in problems:
             print(f"{file}:{problem.line or 1}: {problem}")
         failed |= bool(problems)

@@ -74,6 +74,12 @@ class WarmStartSpec(ApiModel):
 
 
 @rule(
+    "!(has(self.warmStart) && has(self.warmStartFrom))",
+    "must be absent where warmStart is given",
+    at=".warmStartFrom",
+    reason="FieldValueForbidden",
+)
+@rule(
     "!has(self.promptTemplate) || self.promptTemplate.contains('{source}')",
     "must contain {source}, which stands for the toxic text",
     at=".promptTemplate",
@@ -103,7 +109,11 @@ class LeaderSpec(ApiModel):
     gradient_checkpointing: bool = False
     """Recompute activations in the backward pass: less memory, more time."""
     warm_start: WarmStartSpec | None = None
-    """Absent: the leader starts the game as it is."""
+    """Absent, and without `warmStartFrom`: the leader starts the game as it is."""
+    warm_start_from: StorageUri | None = None
+    """The output folder of another job whose warm start is loaded in place of one of its own. It must have been trained with
+    the same model, adapter and prompt template; its checksums are verified, and what is loaded is copied to this job's
+    checkpoints. A leader whose warm start is merged into its weights is an ordinary `model`."""
 
 
 class NBLogisticFitSpec(ApiModel):
@@ -294,8 +304,8 @@ class DataSpec(ApiModel):
 class OptimizationSpec(ApiModel):
     """Steps, batches and the optimiser (AdamW)."""
 
-    steps: Annotated[int, Field(ge=1, le=100_000_000)] | None = None
-    """Optimiser steps of the game; with neither steps nor epochs, one epoch."""
+    steps: Annotated[int, Field(ge=0, le=100_000_000)] | None = None
+    """Optimiser steps of the game; with neither steps nor epochs, one epoch. 0 trains the warm start alone."""
     epochs: Annotated[int, Field(ge=1, le=100_000)] | None = None
     """Passes over the leader's toxic rows."""
     batch_size: Annotated[int, Field(ge=1, le=65_536)] = 16

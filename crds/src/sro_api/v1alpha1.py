@@ -38,6 +38,12 @@ NAME_LIMIT = 46
     reason="FieldValueRequired",
 )
 @rule(
+    "!has(self.optimization.steps) || self.optimization.steps > 0 || has(self.leader.warmStart)",
+    "must be at least 1 without leader.warmStart: there is nothing else to train",
+    at=".optimization.steps",
+    shows="self.optimization.steps",
+)
+@rule(
     "!has(self.leader.warmStart) || self.screener.type == 'NBLogistic'",
     "needs screener.type NBLogistic, whose word weights it corrupts with",
     at=".leader.warmStart",

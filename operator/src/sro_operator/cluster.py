@@ -14,7 +14,7 @@ import aiohttp
 from kubernetes.aio import client, config
 
 from sro_api.base import Manifest
-from sro_api.labels import API_VERSION, JOB_NAME_LABEL, KIND, OPERATOR_FIELD_MANAGER, PLURAL
+from sro_api.labels import API_VERSION, JOB_NAME_LABEL, KIND, OPERATOR_FIELD_MANAGER, PLURAL, STUDY_LABEL
 from sro_operator.errors import ApiError
 from sro_operator.keys import Key
 
@@ -129,6 +129,17 @@ class Cluster:
         for path in [_path(API_VERSION, KIND, name) for name in namespaces] or [f"/apis/{API_VERSION}/{PLURAL}"]:
             async for manifest in self._pages(PLURAL, path, {}):
                 yield manifest
+
+    async def study_jobs(self, namespace: str, study: str) -> list[Manifest]:
+        """The SROJobs that are cells of a study."""
+        path = _path(API_VERSION, KIND, namespace)
+        return [item async for item in self._pages(PLURAL, path, {"labelSelector": f"{STUDY_LABEL}={study}"})]
+
+    async def create_sro_job(self, manifest: Manifest) -> Manifest:
+        """Create an SROJob as its user would; a conflict (409) if one of its name is there."""
+        return await self._call(
+            "POST", PLURAL, _path(API_VERSION, KIND, manifest["metadata"]["namespace"]), body=manifest
+        )
 
     async def jobs_of(self, key: Key) -> list[Manifest]:
         """The Jobs that carry this SROJob's name."""

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 
 from sro_api.base import Manifest
-from sro_api.labels import API_VERSION, ATTEMPT_LABEL, JOB_NAME_LABEL, KIND
+from sro_api.labels import API_VERSION, ATTEMPT_LABEL, JOB_NAME_LABEL, KIND, STUDY_LABEL
 from sro_api.status import SROJobStatus
 from sro_api.v1alpha1 import SROJob
 from sro_operator.errors import ApiError
@@ -145,6 +145,19 @@ class FakeCluster:
         for (kind, namespace, _), manifest in self.objects.items():
             if kind == KIND and (not namespaces or namespace in namespaces):
                 yield copy.deepcopy(manifest)
+
+    async def study_jobs(self, namespace: str, study: str) -> list[Manifest]:
+        """See StudyPort."""
+        jobs = [item for (kind, place, _), item in self.objects.items() if (kind, place) == (KIND, namespace)]
+        return [copy.deepcopy(job) for job in jobs if job["metadata"].get("labels", {}).get(STUDY_LABEL) == study]
+
+    async def create_sro_job(self, manifest: Manifest) -> Manifest:
+        """See StudyPort."""
+        self._write("create SROJob", manifest["metadata"]["name"])
+        if (KIND, *_place(manifest)) in self.objects:
+            raise ApiError(409, "is there already")
+        self.put(manifest)
+        return manifest
 
     async def jobs_of(self, key: Key) -> list[Manifest]:
         """See ClusterPort."""

@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import os
-import signal
-import subprocess
 import sys
 from pathlib import Path
-from types import FrameType
 
 from rich.console import Console
 
@@ -16,6 +12,7 @@ from sro_api.exit_codes import ExitCode
 from sro_trainer.errors import ConfigurationError
 from sro_trainer.local_run import LocalRun, Request, missing, plan
 from sro_trainer.report import RunReport, figures_table
+from sro_trainer.trainer_process import Order, stoppable, train
 
 _EXAMPLES = """examples:
   sro run examples/01-quickstart.yaml
@@ -76,46 +73,8 @@ def _refuse(problem: str) -> int:
 
 
 def _train(planned: LocalRun) -> int:
-    """The trainer in a session of its own, so that Ctrl-C comes to us and reaches it as SIGTERM, which checkpoints."""
-    command = [sys.executable, "-m", "sro_trainer", "--config", str(planned.config_file)]
-    stop = _Stop()
-    # Before the trainer starts: a signal that came in between would end us and leave it running.
-    earlier = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        trainer = subprocess.Popen(command, start_new_session=True)
-        stop.attach(trainer)
-        code = trainer.wait()
-    finally:
-        for number, handler in earlier.items():
-            signal.signal(number, handler)
-    # Killed by a signal: the shell's way of telling it.
-    return code if code >= 0 else 128 - code
-
-
-class _Stop:
-    """Passes the first signal on as SIGTERM and the second as SIGKILL."""
-
-    def __init__(self) -> None:
-        self._asked = 0
-        self._trainer: subprocess.Popen[bytes] | None = None
-
-    def __call__(self, _number: int, _frame: FrameType | None) -> None:
-        self._asked += 1
-        self._pass_on()
-
-    def attach(self, trainer: subprocess.Popen[bytes]) -> None:
-        """Name the process to stop; one that was asked for before is stopped at once."""
-        self._trainer = trainer
-        self._pass_on()
-
-    def _pass_on(self) -> None:
-        if self._trainer is None or self._asked == 0:
-            return
-        if self._asked == 1:
-            # To the launcher alone, which tells its workers; a second SIGTERM could cut their checkpoint short.
-            self._trainer.send_signal(signal.SIGTERM)
-        else:
-            os.killpg(self._trainer.pid, signal.SIGKILL)
+    with stoppable() as stop:
+        return train(Order(config_file=planned.config_file), stop).code
 
 
 def _print_results(folder: Path) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic.alias_generators import to_camel
 
+from sro_api.base import Manifest
 from sro_api.status import EvaluationFigures
 from sro_trainer.bootstrap import Interval, paired_interval
 from sro_trainer.guards import is_copy
@@ -27,6 +29,12 @@ class EvaluationResult:
     paraphrases: tuple[str, ...]
     rows: dict[str, NDArray[np.float64]]
     """Per-row values whose means are the figures, each of shape (n,), by the figure's name."""
+
+    def as_rows(self) -> Iterator[Manifest]:
+        """One object a row, as `evaluations/` keeps them; figures by their names in `status.evaluation`."""
+        for row, (source, paraphrase) in enumerate(zip(self.sources, self.paraphrases, strict=True)):
+            figures = {to_camel(name): float(values[row]) for name, values in self.rows.items()}
+            yield {"source": source, "paraphrase": paraphrase, "figures": figures}
 
 
 def evaluate(
@@ -64,8 +72,8 @@ def baselines(
     screener: Screener,
     held_out: Screener | None,
     encoder: SimilarityEncoder | None,
-) -> dict[str, EvaluationFigures]:
-    """Figures of two rewriters that learn nothing: the source itself, and the source without the toxic words.
+) -> dict[str, EvaluationResult]:
+    """Two rewriters that learn nothing: the source itself, and the source without the toxic words.
 
     Args:
         texts: the sources.
@@ -77,7 +85,7 @@ def baselines(
     rewriters: dict[str, Rewrite] = {"duplicate": list}
     if words:
         rewriters["delete"] = lambda sources: [delete_words(source, words) for source in sources]
-    return {name: evaluate(rewrite, texts, screener, held_out, encoder).figures for name, rewrite in rewriters.items()}
+    return {name: evaluate(rewrite, texts, screener, held_out, encoder) for name, rewrite in rewriters.items()}
 
 
 def delete_words(text: str, words: Sequence[str]) -> str:

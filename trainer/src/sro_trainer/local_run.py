@@ -21,7 +21,7 @@ from sro_api.v1alpha1 import SROJob, SROJobSpec
 from sro_trainer import report
 from sro_trainer.errors import ConfigurationError
 
-_MADE_BY_A_RUN = ("run.json", "report.json", "metrics.jsonl", "model", "checkpoints", "evaluations", "screeners")
+MADE_BY_A_RUN = ("run.json", "report.json", "metrics.jsonl", "model", "checkpoints", "evaluations", "screeners")
 """What `--fresh` removes from an output folder; anything else in it is not ours."""
 
 
@@ -40,6 +40,18 @@ class Request:
     """Takes the place of spec.leader.warmStart.steps."""
     fresh: bool = False
     """Remove what an earlier run left in the output folder."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """Where a job runs on this machine."""
+
+    inputs: Path
+    """Relative `file:` sources lie below it."""
+    claims: Path | None = None
+    """Holds one folder per claim."""
+    manifest: str
+    """What the manifest is called in a message."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,20 +81,36 @@ def plan(request: Request) -> LocalRun:
         ConfigurationError: the manifest is invalid or cannot run here; every problem is a line of the message.
     """
     job = SROJob.model_validate(_with_overrides(_read_manifest(request.file), request))
-    _check_runs_here(job.spec, request)
+    place = Place(inputs=request.file.resolve().parent, claims=request.claims, manifest=str(request.file))
+    return plan_job(job, place, fresh=request.fresh)
+
+
+def plan_job(job: SROJob, place: Place, *, fresh: bool = False, look: bool = True) -> LocalRun:
+    """What a job comes to in a place.
+
+    Args:
+        job: valid.
+        place: on this machine.
+        fresh: remove what an earlier run left in the output folder.
+        look: whether an earlier run is looked for there; otherwise the run is taken for a new one.
+
+    Raises:
+        ConfigurationError: the job cannot run here, or another one has run in its folder.
+    """
+    _check_runs_here(job.spec, place)
     config = RunConfig(
         name=job.name,
         namespace=job.namespace,
         spec=job.spec,
-        inputs=str(request.file.resolve().parent),
+        inputs=str(place.inputs),
         outputs=str(Path.cwd()),
-        claims=str((request.claims or Path(labels.CLAIM_MOUNT)).resolve()),
+        claims=str((place.claims or Path(labels.CLAIM_MOUNT)).resolve()),
     )
     folder = output_path(job.spec.output.uri, config.roots)
-    if request.fresh:
+    if fresh:
         checkpoints = job.spec.output.checkpoints
         _remove_earlier(folder, output_path(checkpoints, config.roots) if checkpoints else None)
-    return _continued(config, folder)
+    return _continued(config, folder) if look else LocalRun(config=config, folder=folder, state="new")
 
 
 def missing(config: RunConfig) -> list[str]:
@@ -138,13 +166,13 @@ def _with_overrides(manifest: Manifest, request: Request) -> Manifest:
     return changed
 
 
-def _check_runs_here(spec: SROJobSpec, request: Request) -> None:
+def _check_runs_here(spec: SROJobSpec, place: Place) -> None:
     if spec.compute.nodes != 1:
         raise ConfigurationError(
-            f"spec.compute.nodes: {spec.compute.nodes} pods need a cluster (kubectl apply -f {request.file}); 1 runs here"
+            f"spec.compute.nodes: {spec.compute.nodes} pods need a cluster (kubectl apply -f {place.manifest}); 1 runs here"
         )
     claims = sorted(uri for uri in _uris(spec.to_wire()) if uri.startswith("pvc://"))
-    if claims and request.claims is None:
+    if claims and place.claims is None:
         raise ConfigurationError(
             f"{claims[0]!r} is on a volume claim: --claims DIR names a folder with one folder per claim"
         )
@@ -174,7 +202,7 @@ def _continued(config: RunConfig, folder: Path) -> LocalRun:
 def _remove_earlier(folder: Path, checkpoints: Path | None) -> None:
     if not (folder / run_config.FILE_NAME).is_file():
         return
-    for path in [folder / name for name in _MADE_BY_A_RUN] + ([checkpoints] if checkpoints else []):
+    for path in [folder / name for name in MADE_BY_A_RUN] + ([checkpoints] if checkpoints else []):
         if path.is_dir():
             shutil.rmtree(path)
         else:

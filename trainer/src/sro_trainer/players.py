@@ -62,6 +62,11 @@ class Players:
         """Optimiser steps of the warm start; 0 where there is none."""
         return self.spec.leader.warm_start.steps if self.spec.leader.warm_start else 0
 
+    @property
+    def starts_warm(self) -> bool:
+        """Whether the game starts from a warm-started reference, this job's own or another's."""
+        return self.warm_start_steps > 0 or self.spec.leader.warm_start_from is not None
+
 
 def leader_locations(config: RunConfig) -> tuple[ModelLocation, ModelLocation]:
     """Where the leader's weights and its tokenizer lie, fetched if they are remote.

@@ -10,6 +10,7 @@ from typing import Any
 
 from safetensors.torch import load_file, save_file
 
+from sro_api.base import ApiModel
 from sro_trainer.checkpoint import (
     Checkpoint,
     CheckpointDamagedError,
@@ -27,7 +28,9 @@ logger = logging.getLogger(__name__)
 
 REFERENCE = "reference"
 """Folder beside the checkpoints: the warm-started weights, which policy and reference start from."""
-_SNAPSHOT_FILE = "weights.safetensors"
+SNAPSHOT_FILE = "weights.safetensors"
+ORIGIN_FILE = "origin.json"
+"""What the reference belongs to, for a job that starts from another one's warm start."""
 _TAG = "deepspeed"
 
 
@@ -67,8 +70,8 @@ class Vault:
                 f"spec.output.checkpoints: {folder.name} was not written under this DeepSpeed configuration"
             )
 
-    def save_reference(self, snapshot: Snapshot) -> None:
-        """Write the warm-started weights once; rank 0's count.
+    def save_reference(self, snapshot: Snapshot, origin: ApiModel) -> None:
+        """Write the warm-started weights once, and what they belong to; rank 0's count.
 
         Raises:
             NoSpaceError: the volume is full.
@@ -76,19 +79,36 @@ class Vault:
 
         def write(folder: Path) -> None:
             if self.world.is_main:
-                save_file({name: value.contiguous() for name, value in snapshot.items()}, folder / _SNAPSHOT_FILE)
+                save_file({name: value.contiguous() for name, value in snapshot.items()}, folder / SNAPSHOT_FILE)
+                (folder / ORIGIN_FILE).write_text(origin.model_dump_json(by_alias=True), encoding="utf-8")
 
         save_checkpoint(self.folder, REFERENCE, write, state=None, fingerprint=self.fingerprint, world=self.world)
 
     def reference(self) -> Snapshot:
         """The warm-started weights, verified when the attempt began."""
-        return load_file(self.folder / REFERENCE / _SNAPSHOT_FILE)
+        return load_file(self.folder / REFERENCE / SNAPSHOT_FILE)
+
+    def reference_sum(self) -> str:
+        """SHA-256 of the warm-started weights, as they were verified."""
+        return verify(self.folder / REFERENCE).manifest.files[SNAPSHOT_FILE].sha256
+
+    def has_whole_reference(self) -> bool:
+        """Whether a reference of this run is there and matches its checksums.
+
+        Raises:
+            ConfigurationError: it is another run's.
+        """
+        try:
+            self._refuse_another(verify(self.folder / REFERENCE))
+        except CheckpointDamagedError:
+            return False
+        return True
 
     def find(self, *, warm_starts: bool) -> tuple[TrainingState, Path | None]:
         """Where to begin, and the checkpoint to begin from; the same on every rank.
 
         Args:
-            warm_starts: whether the run has a warm start.
+            warm_starts: whether the run has a warm start, its own or another job's.
 
         Raises:
             ConfigurationError: the folder holds another run's checkpoints.
@@ -100,7 +120,7 @@ class Vault:
 
     def _find(self, *, warm_starts: bool) -> tuple[TrainingState, Path | None]:
         latest = latest_verified(self.folder)
-        has_reference = not warm_starts or self._reference_is_whole()
+        has_reference = not warm_starts or self.has_whole_reference()
         if latest is None or latest.manifest.state is None:
             stage = "Training" if has_reference else "WarmStart"
             return TrainingState(stage="Training" if stage == "Training" else "WarmStart"), None
@@ -115,13 +135,6 @@ class Vault:
         if state.stage == "WarmStart" and has_reference:
             return TrainingState(stage="Training", evaluation=state.evaluation), None
         return state, latest.folder
-
-    def _reference_is_whole(self) -> bool:
-        try:
-            self._refuse_another(verify(self.folder / REFERENCE))
-        except CheckpointDamagedError:
-            return False
-        return True
 
     def _refuse_another(self, found: Checkpoint) -> None:
         if found.manifest.fingerprint != self.fingerprint:

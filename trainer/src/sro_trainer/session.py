@@ -32,6 +32,15 @@ from sro_trainer.progress import Reporter
 from sro_trainer.report import RunReport, differences
 from sro_trainer.resume import Vault
 from sro_trainer.rollout import rewrite
+from sro_trainer.shared_warm_start import (
+    Rewrites,
+    WarmStartOrigin,
+    adopt,
+    known_rewrites,
+    origin_of,
+    rewrites_key,
+    save_rewrites,
+)
 from sro_trainer.sources_io import ModelLocation
 from sro_trainer.termination import StopRequest
 from sro_trainer.training_state import TrainingState, mean_with, with_point
@@ -81,14 +90,17 @@ def run(config: RunConfig, world: World, stop: StopRequest, reporter: Reporter) 
         keep=config.spec.optimization.keep_checkpoints,
         world=world,
     )
-    state, checkpoint = vault.find(warm_starts=players.warm_start_steps > 0)
+    origin = origin_of(config, loaded, players)
+    if config.spec.leader.warm_start_from is not None:
+        adopt(vault, config, origin)
+    state, checkpoint = vault.find(warm_starts=players.starts_warm)
     metrics = MetricsLog(output / "metrics.jsonl") if world.is_main else None
     try:
         if metrics is not None:
             metrics.resume_after(state.step, stage=state.stage)
         narrator = Narrator(reporter, metrics, players, attempt=config.attempt)
         narrator.begin("Starting", state)
-        session = Session(config, world, stop, players, vault, narrator, output, model_at, loaded)
+        session = Session(config, world, stop, players, vault, narrator, output, model_at, loaded, origin)
         if state.stage == "WarmStart":
             state, checkpoint = session.warm_start(state, checkpoint), None
         return session.game(state, checkpoint)
@@ -102,7 +114,7 @@ class Session:
 
     def __init__(
         self, config: RunConfig, world: World, stop: StopRequest, players: Players, vault: Vault, narrator: Narrator, output: Path,
-        model_at: ModelLocation, loaded: LoadedModel,
+        model_at: ModelLocation, loaded: LoadedModel, origin: WarmStartOrigin,
     ) -> None:  # fmt: skip
         self._config = config
         self._world = world
@@ -113,6 +125,7 @@ class Session:
         self._output = output
         self._model_at = model_at
         self._loaded: LoadedModel | None = loaded
+        self._origin = origin
 
     def warm_start(self, state: TrainingState, checkpoint: Path | None) -> TrainingState:
         """Learn to restore corrupted sentences, and leave the reference behind.
@@ -134,17 +147,17 @@ class Session:
             state = state.model_copy(update={"step": state.step + 1})
             self._narrator.warm_started(told, state)
             self._between_steps(trainee, state, last=spec.steps)
-        self._vault.save_reference(_trained_weights(trainee.leader))
+        self._vault.save_reference(_trained_weights(trainee.leader), self._origin)
         _dismiss(trainee)
         return TrainingState(stage="Training", evaluation=state.evaluation)
 
     def game(self, state: TrainingState, checkpoint: Path | None) -> Finished:
         """Play the game to its last step and write the result."""
-        snapshot = self._vault.reference() if self._players.warm_start_steps else None
+        snapshot = self._vault.reference() if self._players.starts_warm else None
         trainee = self._trainee(game_course(self._players), snapshot=snapshot, checkpoint=checkpoint)
         if state.evaluation.before is None:
-            before = self._measure(trainee, "before", state).figures
-            state = _with_evaluation(state, before=before)
+            before = self._before(trainee, state)
+            state = _with_evaluation(state, before=before.figures)
             self._narrator.measured(state.evaluation)
         self._narrator.begin("Training", state)
         cache, plan = ReferenceCache(), self._config.spec.optimization
@@ -166,7 +179,9 @@ class Session:
         return self._finish(trainee, state)
 
     def _finish(self, trainee: Trainee, state: TrainingState) -> Finished:
-        after = self._measure(trainee, "after", state)
+        # Without a game nothing has changed since.
+        unchanged = self._remeasured("before") if self._players.total_steps == 0 else None
+        after = self._measure(trainee, "after", state, known=unchanged.paraphrases if unchanged else None)
         state = _with_evaluation(state, after=after.figures)
         self._narrator.measured(state.evaluation)
         self._narrator.begin("Saving", state)
@@ -180,6 +195,19 @@ class Session:
         assert shared is not None
         self._narrator.written(shared.output, state)
         return shared
+
+    def _before(self, trainee: Trainee, state: TrainingState) -> EvaluationResult:
+        """The evaluation before the game; that of the job whose warm start was loaded is measured again, not rewritten."""
+        if not self._players.starts_warm:
+            return self._measure(trainee, "before", state)
+        key, known = "", None
+        if self._world.is_main:
+            key = rewrites_key(self._config, self._origin, self._vault, self._players.evaluation)
+            known = known_rewrites(self._config, key)
+        before = self._measure(trainee, "before", state, known=self._world.from_main(known))
+        if self._world.is_main:
+            save_rewrites(self._output / EVALUATIONS, Rewrites(key=key, paraphrases=before.paraphrases))
+        return before
 
     @property
     def _merges(self) -> bool:
@@ -204,11 +232,14 @@ class Session:
         )
         before = self._remeasured("before")
         words = players.screener.toxic_words(136) if spec.screener.type == "NBLogistic" else ()
+        measured = baselines(players.evaluation, words, players.screener, players.held_out, players.encoder)
+        for name, result in measured.items():
+            self._keep(name, result)
         RunReport(
             name=self._config.name,
             steps=state.step,
             evaluation=state.evaluation,
-            baselines=baselines(players.evaluation, words, players.screener, players.held_out, players.encoder),
+            baselines={name: result.figures for name, result in measured.items()},
             differences=differences(intervals(before, after)) if before is not None else {},
             output=output,
             screener=players.screener.describe(),
@@ -252,12 +283,23 @@ class Session:
                 f"SIGTERM: stopped after step {state.step} of stage {state.stage}; a checkpoint is written"
             )
 
-    def _measure(self, trainee: Trainee, name: str, state: TrainingState) -> EvaluationResult:
-        """Rewrite the evaluation rows, shared among the ranks, and measure them."""
+    def _measure(
+        self, trainee: Trainee, name: str, state: TrainingState, *, known: Sequence[str] | None = None
+    ) -> EvaluationResult:
+        """Rewrite the evaluation rows, shared among the ranks, and measure them.
+
+        Args:
+            trainee: the leader.
+            name: of the evaluation.
+            state: where the run is.
+            known: the paraphrases, where they need not be written again; the same on all ranks.
+        """
         self._narrator.begin("Evaluating", state)
         model, players, limit = trainee.plain.refresh(), self._players, self._config.spec.leader.max_new_tokens
 
         def rewrite_all(texts: Sequence[str]) -> list[str]:
+            if known is not None:
+                return list(known)
             mine = texts[self._world.rank :: self._world.size]
             parts = self._world.gathered(rewrite(model, players.codec, mine, max_new_tokens=limit))
             return [parts[row % self._world.size][row // self._world.size] for row in range(len(texts))]
@@ -270,10 +312,7 @@ class Session:
     def _keep(self, name: str, result: EvaluationResult) -> None:
         folder = self._output / EVALUATIONS
         folder.mkdir(parents=True, exist_ok=True)
-        rows = zip(result.sources, result.paraphrases, strict=True)
-        lines = [
-            json.dumps({"source": source, "paraphrase": paraphrase}, ensure_ascii=False) for source, paraphrase in rows
-        ]
+        lines = [json.dumps(row, ensure_ascii=False) for row in result.as_rows()]
         (folder / f"{name}.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
     def _remeasured(self, name: str) -> EvaluationResult | None:

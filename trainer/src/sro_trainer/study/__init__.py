@@ -1,0 +1,1 @@
+"""Studies on this machine: cells run in turn, and the report on them."""
