@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from typing import Any
 
 import pytest
 import torch
@@ -148,6 +149,71 @@ def test_a_source_and_its_paraphrase_share_one_prompt(family: str) -> None:
         device=torch.device("cpu"),
     )  # fmt: skip
     torch.testing.assert_close(leader(shared), leader(twice))
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("adapter", ["LoRA", "Full"])
+def test_packed_and_padded_rows_give_equal_values_and_gradients(family: str, adapter: str) -> None:
+    codec, leader = codec_of(family), disturbed(leader_of(family, AdapterSpec(type=adapter)))
+    assert leader.is_lean
+    # A prompt with two targets, one with three of which two are the same, one with a single one.
+    texts = [*PARAPHRASES, *SOURCES, PARAPHRASES[0], PARAPHRASES[0]]
+    prompts = codec.prompts([*SOURCES, "you are"])
+    rows = build_rows(
+        prompts, [0, 1, 0, 1, 1, 2], codec.targets(texts), filler=codec.filler, device=torch.device("cpu")
+    )
+    weights = torch.linspace(-1.0, 1.0, len(texts))
+    results = []
+    for lean in (True, False):
+        leader.is_lean = lean
+        leader.zero_grad()
+        values = leader(rows)
+        (values.sum(-1) * weights).sum().backward()
+        results.append((values.detach(), {n: p.grad for n, p in leader.trained().items() if p.grad is not None}))
+    (packed, packed_gradients), (padded, padded_gradients) = results
+    torch.testing.assert_close(packed, padded, atol=2e-5, rtol=1e-5)
+    assert packed_gradients.keys() == padded_gradients.keys()
+    for name, gradient in padded_gradients.items():
+        torch.testing.assert_close(packed_gradients[name], gradient, atol=1e-4, rtol=1e-3)
+
+
+def test_a_leader_whose_logits_are_not_its_heads_is_scored_by_itself() -> None:
+    model = tiny_leader("llama").model
+    plain = model.forward
+
+    def scaled(*args: Any, **kwargs: Any) -> Any:
+        output = plain(*args, **kwargs)
+        output.logits = output.logits * 0.5
+        return output
+
+    model.forward = scaled
+    leader = build_leader(model, "causal", AdapterSpec(), seed=0, snapshot=None)
+    assert not leader.is_lean
+
+
+def test_a_leader_that_looks_past_its_mask_is_not_packed() -> None:
+    model = tiny_leader("llama").model
+    inner = model.model.forward
+
+    def remembering(*args: Any, **kwargs: Any) -> Any:
+        output = inner(*args, **kwargs)
+        # As a recurrent layer would: each token knows all before it, whatever the mask says.
+        output.last_hidden_state = output.last_hidden_state + 1e-3 * output.last_hidden_state.cumsum(1)
+        return output
+
+    model.model.forward = remembering
+    assert not build_leader(model, "causal", AdapterSpec(), seed=0, snapshot=None).is_lean
+
+
+def test_the_fused_adapter_computes_what_peft_does() -> None:
+    fused, plain = (disturbed(leader_of("llama", AdapterSpec())) for _ in range(2))
+    for layer in plain.adapters:
+        del layer.forward
+    for leader in (fused, plain):
+        leader(rows_of("llama")).sum().backward()
+    torch.testing.assert_close(fused(rows_of("llama")), plain(rows_of("llama")), atol=1e-5, rtol=1e-5)
+    for name, parameter in plain.trained().items():
+        torch.testing.assert_close(fused.trained()[name].grad, parameter.grad, atol=1e-4, rtol=1e-3)
 
 
 @pytest.mark.parametrize("family", FAMILIES)

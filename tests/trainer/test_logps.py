@@ -6,9 +6,10 @@ import math
 
 import pytest
 import torch
+from torch import Tensor
 
 from sro_trainer import logps
-from sro_trainer.logps import k3_divergence, mean_nll, per_token_logps
+from sro_trainer.logps import head_logps, k3_divergence, mean_nll, per_token_logps
 
 
 def test_each_masked_in_token_gets_its_own_log_probability() -> None:
@@ -53,3 +54,32 @@ def test_k3_is_zero_for_equal_models_and_positive_otherwise() -> None:
 
 def test_k3_stays_finite_when_the_models_have_parted() -> None:
     assert math.isfinite(float(k3_divergence(torch.tensor([[-500.0]]), torch.tensor([[-1.0]]))))
+
+
+@pytest.mark.parametrize("learns", [False, True], ids=["frozen head", "learning head"])
+@pytest.mark.parametrize("biased", [False, True], ids=["no bias", "bias"])
+def test_a_head_in_pieces_equals_a_head_in_one(learns: bool, biased: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(logps, "TOKENS_AT_ONCE", 3)
+    torch.manual_seed(0)
+    mask = torch.tensor([[True, True, True, False], [True, True, True, True]])
+    labels, upstream = torch.randint(0, 11, (2, 4)), torch.randn(2, 4)
+    hidden, weight = torch.randn(7, 5), torch.randn(11, 5)
+    bias = torch.randn(11) if biased else None
+
+    def learnt(in_pieces: bool) -> tuple[Tensor, list[Tensor | None]]:
+        h, w = hidden.clone().requires_grad_(), weight.clone().requires_grad_(learns)
+        b = bias.clone().requires_grad_(learns) if bias is not None else None
+        values = (
+            head_logps(h, w, b, labels, mask)
+            if in_pieces
+            else per_token_logps(torch.nn.functional.linear(h, w, b), labels, mask)
+        )
+        torch.autograd.backward((values * upstream).sum())
+        return values.detach(), [t.grad for t in (h, w, *([b] if b is not None else []))]
+
+    (ours, our_gradients), (plain, plain_gradients) = learnt(True), learnt(False)
+    torch.testing.assert_close(ours, plain)
+    for our_gradient, gradient in zip(our_gradients, plain_gradients, strict=True):
+        assert (our_gradient is None) == (gradient is None)
+        if our_gradient is not None and gradient is not None:
+            torch.testing.assert_close(our_gradient, gradient, atol=1e-5, rtol=1e-5)

@@ -55,8 +55,7 @@ class PlainPolicy:
             for name, parameter in base.named_parameters(recurse=False):
                 getattr(target, name).copy_(parameter)
             if isinstance(source, LoraLayer):
-                weight, merged = base.get_parameter("weight"), target.get_parameter("weight")
-                merged.copy_(weight.float() + _transposed_delta(source, weight.shape))
+                _merge(source, base.get_parameter("weight"), target.get_parameter("weight"))
 
 
 def _skeleton(leader: Leader) -> PreTrainedModel:
@@ -92,6 +91,14 @@ def _adapter_weights(module: nn.Module) -> list[nn.Parameter]:
     if not isinstance(module, LoraLayer):
         return []
     return [module.lora_A[POLICY_ADAPTER].weight, module.lora_B[POLICY_ADAPTER].weight]
+
+
+def _merge(layer: LoraLayer, weight: Tensor, merged: Tensor) -> None:
+    down, up = _adapter_weights(layer)
+    if weight.dtype == torch.float32 and not getattr(layer, "fan_in_fan_out", False):
+        torch.addmm(weight, up, down, alpha=layer.scaling[POLICY_ADAPTER], out=merged)
+    else:
+        merged.copy_(weight.float() + _transposed_delta(layer, weight.shape))
 
 
 def _transposed_delta(module: LoraLayer, shape: torch.Size) -> Tensor:

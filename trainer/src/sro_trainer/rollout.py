@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
-import torch
-from transformers import LogitsProcessorList, PreTrainedModel
+from transformers import PreTrainedModel
 
 from sro_api.training import LeaderSpec
+from sro_trainer.generation import Ending, most_probable, write
 from sro_trainer.sampling import GumbelSampler, row_seed
-from sro_trainer.tokens import Codec, pad
+from sro_trainer.tokens import Codec
 
 GREEDY_BATCH = 48
 """Rows that are rewritten together in an evaluation, of about equal length."""
@@ -54,7 +53,8 @@ def sample(
     rows = [row for row in range(len(sources)) for _ in range(count)]
     seeds = [row_seed(*seed_parts[row], number % count) for number, row in enumerate(rows)]
     prompts = codec.prompts([sources[row] for row in rows])
-    targets = _generate(model, codec, prompts, spec.max_new_tokens, [GumbelSampler(spec.sampling, seeds)])
+    ending = Ending(eos_ids=codec.eos_ids, max_new_tokens=spec.max_new_tokens)
+    targets = write(model, codec.task, prompts, ending, GumbelSampler(spec.sampling, seeds), filler=codec.filler)
     return Rollout(
         sources=tuple(sources[row] for row in rows),
         source_rows=tuple(source_rows[row] for row in rows),
@@ -68,40 +68,11 @@ def rewrite(model: PreTrainedModel, codec: Codec, sources: Sequence[str], *, max
     """Greedy paraphrases, in the order of the sources; rows of like length are written together."""
     prompts = codec.prompts(sources)
     order = sorted(range(len(sources)), key=lambda row: len(prompts[row]))
+    ending = Ending(eos_ids=codec.eos_ids, max_new_tokens=max_new_tokens)
     written: dict[int, str] = {}
     for start in range(0, len(order), GREEDY_BATCH):
         rows = order[start : start + GREEDY_BATCH]
-        targets = _generate(model, codec, [prompts[row] for row in rows], max_new_tokens, [])
+        batch = [prompts[row] for row in rows]
+        targets = write(model, codec.task, batch, ending, most_probable, filler=codec.filler)
         written.update(zip(rows, codec.texts(targets), strict=True))
     return [written[row] for row in range(len(sources))]
-
-
-def _generate(
-    model: PreTrainedModel, codec: Codec, prompts: Sequence[Sequence[int]], max_new_tokens: int, processors: list[Any]
-) -> list[list[int]]:
-    """New tokens after each prompt, up to and with the end of sequence."""
-    padded = pad(prompts, filler=codec.filler, side="left" if codec.task == "causal" else "right").to(model.device)
-    with torch.no_grad():
-        output = model.generate(
-            input_ids=padded.ids,
-            attention_mask=padded.mask.long(),
-            max_new_tokens=max_new_tokens,
-            do_sample=False,
-            num_beams=1,
-            temperature=None,
-            top_p=None,
-            top_k=None,
-            pad_token_id=codec.filler,
-            eos_token_id=sorted(codec.eos_ids),
-            logits_processor=LogitsProcessorList(processors),
-        )
-    # A decoder starts with its start token, which was not drawn.
-    new = output[:, 1:] if codec.task == "seq2seq" else output[:, padded.ids.shape[1] :]
-    return [_until_eos(row, codec.eos_ids) for row in new.tolist()]
-
-
-def _until_eos(ids: list[int], eos_ids: frozenset[int]) -> list[int]:
-    for position, token in enumerate(ids):
-        if token in eos_ids:
-            return ids[: position + 1]
-    return ids
