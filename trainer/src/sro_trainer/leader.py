@@ -232,7 +232,13 @@ def lean_is_right(leader: Leader, *, tolerance: float) -> bool:
 
 
 def build_leader(
-    model: PreTrainedModel, task: Task, adapter: AdapterSpec, *, seed: int, snapshot: Snapshot | None
+    model: PreTrainedModel,
+    task: Task,
+    adapter: AdapterSpec,
+    *,
+    seed: int,
+    snapshot: Snapshot | None,
+    renews_reference: bool = False,
 ) -> Leader:
     """A leader whose policy starts where its reference stands.
 
@@ -242,6 +248,7 @@ def build_leader(
         adapter: which weights learn.
         seed: of the adapters' initial values, the same on all ranks.
         snapshot: weights left by the warm start, for policy and reference alike; None starts from the model as it is.
+        renews_reference: whether the reference will take over the policy's weights, and so needs an adapter of its own.
     """
     leader = (
         _full_leader(model, task, snapshot)
@@ -260,10 +267,13 @@ def _adapted_leader(
     configuration = lora_configuration(adapter.effective_lora, task)
     torch.manual_seed(seed)
     get_peft_model(model, configuration, adapter_name=POLICY_ADAPTER, autocast_adapter_dtype=True)
+    if snapshot is None and renews_reference:
+        # As the policy's adapter begins: it changes nothing yet.
+        snapshot = {name: value.detach().clone() for name, value in model.named_parameters() if "lora_" in name}
     if snapshot is not None:
         inject_adapter_in_model(configuration, model, adapter_name=REFERENCE_ADAPTER)
         _restore(model, snapshot)
-        _restore(model, {_as_reference(name): value for name, value in snapshot.items()})
+        _restore(model, {reference_name(name): value for name, value in snapshot.items()})
     for name, parameter in model.named_parameters():
         parameter.requires_grad_(f".{POLICY_ADAPTER}." in name and "lora_" in name)
         if "lora_" in name:
@@ -303,5 +313,6 @@ def _restore(model: nn.Module, values: Snapshot) -> None:
             parameters[name].copy_(value)
 
 
-def _as_reference(name: str) -> str:
+def reference_name(name: str) -> str:
+    """The reference adapter's name of one of the policy's weights."""
     return name.replace(f".{POLICY_ADAPTER}.", f".{REFERENCE_ADAPTER}.")

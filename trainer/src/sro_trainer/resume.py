@@ -31,6 +31,7 @@ REFERENCE = "reference"
 SNAPSHOT_FILE = "weights.safetensors"
 ORIGIN_FILE = "origin.json"
 """What the reference belongs to, for a job that starts from another one's warm start."""
+_REFERENCE_FILE = "reference.safetensors"
 _TAG = "deepspeed"
 
 
@@ -43,8 +44,13 @@ class Vault:
     keep: int
     world: World
 
-    def save(self, engine: Any, state: TrainingState) -> None:
+    def save(self, engine: Any, state: TrainingState, *, reference: Snapshot | None = None) -> None:
         """Write a checkpoint of a stage, then delete older ones.
+
+        Args:
+            engine: round the leader.
+            state: where the run is.
+            reference: the reference's weights, if they are no longer those that the game began with; rank 0's count.
 
         Raises:
             NoSpaceError: the volume is full.
@@ -52,6 +58,8 @@ class Vault:
 
         def write(folder: Path) -> None:
             engine.save_checkpoint(str(folder), tag=_TAG, save_latest=False, exclude_frozen_parameters=True)
+            if reference is not None and self.world.is_main:
+                save_file({name: value.contiguous() for name, value in reference.items()}, folder / _REFERENCE_FILE)
 
         save_checkpoint(self.folder, state.name, write, state=state, fingerprint=self.fingerprint, world=self.world)
         if self.world.is_main:
@@ -103,6 +111,12 @@ class Vault:
         except CheckpointDamagedError:
             return False
         return True
+
+    @staticmethod
+    def reference_in(checkpoint: Path | None) -> Snapshot | None:
+        """The weights of a reference that was renewed before the checkpoint; None if it has none."""
+        path = checkpoint / _REFERENCE_FILE if checkpoint is not None else None
+        return load_file(path) if path is not None and path.is_file() else None
 
     def find(self, *, warm_starts: bool) -> tuple[TrainingState, Path | None]:
         """Where to begin, and the checkpoint to begin from; the same on every rank.

@@ -29,6 +29,7 @@ from sro_trainer.narration import Narrator
 from sro_trainer.plain import PlainPolicy
 from sro_trainer.players import Players, build_codec, build_players, leader_locations
 from sro_trainer.progress import Reporter
+from sro_trainer.reference import reference_weights, renew_reference
 from sro_trainer.report import RunReport, differences
 from sro_trainer.resume import Vault
 from sro_trainer.rollout import rewrite
@@ -153,7 +154,9 @@ class Session:
 
     def game(self, state: TrainingState, checkpoint: Path | None) -> Finished:
         """Play the game to its last step and write the result."""
-        snapshot = self._vault.reference() if self._players.starts_warm else None
+        snapshot = self._vault.reference_in(checkpoint)
+        if snapshot is None and self._players.starts_warm:
+            snapshot = self._vault.reference()
         trainee = self._trainee(game_course(self._players), snapshot=snapshot, checkpoint=checkpoint)
         if state.evaluation.before is None:
             before = self._before(trainee, state)
@@ -166,6 +169,9 @@ class Session:
                 trainee.engine, trainee.plain, cache, self._players, step=state.step, mean_reward=state.mean_reward
             )
             state = _advanced(state, told, total_steps=self._players.total_steps)
+            if self._renews_reference and state.step % self._config.spec.method.update_reference_every_steps == 0:
+                renew_reference(trainee.leader)
+                cache.logps.clear()
             self._narrator.played(told, state)
             self._between_steps(trainee, state, last=self._players.total_steps)
             if (
@@ -208,6 +214,10 @@ class Session:
         if self._world.is_main:
             save_rewrites(self._output / EVALUATIONS, Rewrites(key=key, paraphrases=before.paraphrases))
         return before
+
+    @property
+    def _renews_reference(self) -> bool:
+        return self._config.spec.method.update_reference_every_steps > 0
 
     @property
     def _merges(self) -> bool:
@@ -259,7 +269,12 @@ class Session:
         if spec.leader.gradient_checkpointing:
             loaded.model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
         leader = build_leader(
-            loaded.model, loaded.task, spec.leader.adapter, seed=spec.optimization.seed, snapshot=snapshot
+            loaded.model,
+            loaded.task,
+            spec.leader.adapter,
+            seed=spec.optimization.seed,
+            snapshot=snapshot,
+            renews_reference=self._renews_reference,
         )
         bfloat16 = spec.leader.adapter.type == "Full" and dtype == torch.bfloat16
         configuration = deepspeed_configuration(spec.deepspeed, course, world_size=world.size, bfloat16=bfloat16)
@@ -276,7 +291,8 @@ class Session:
         """
         stopping = self._world.any(self._stop.requested)
         if stopping or state.step % self._config.spec.optimization.checkpoint_every_steps == 0 or state.step == last:
-            self._vault.save(trainee.engine, state)
+            renewed = self._renews_reference and state.stage == "Training"
+            self._vault.save(trainee.engine, state, reference=reference_weights(trainee.leader) if renewed else None)
             self._narrator.saved(state)
         if stopping:
             raise Terminated(
