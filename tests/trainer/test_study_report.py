@@ -11,9 +11,11 @@ import numpy as np
 import pytest
 import yaml
 
+from sro_api.run_config import RunConfig
 from sro_api.status import EvaluationFigures, EvaluationStatus, OutputStatus
 from sro_api.study_file import StudyFile, load_study
 from sro_api.study_results import JobRecord
+from sro_api.v1alpha1 import SROJob
 from sro_trainer.report import RunReport
 from sro_trainer.study.collected import collect
 from sro_trainer.study.outcomes import Outcome
@@ -173,6 +175,20 @@ def test_cells_that_ran_on_a_cluster_have_means_without_intervals(tmp_path: Path
     joint = report.settings[0].figures["joint"]
     assert (joint.mean, joint.low, joint.seeds) == (0.5, None, (0.5,))
     assert report.missing == ("no per-row figures, so no intervals and no comparisons, of: demo-sro-s0",)
+
+
+def test_results_of_another_specification_are_not_taken_for_the_cells(tmp_path: Path) -> None:
+    file = study_in(tmp_path, include=TWO[:1])
+    finish(tmp_path, "demo-sro-s0", [0.7] * 4)
+    folder = tmp_path / "runs" / "cells" / "demo-sro-s0"
+    job = SROJob.model_validate(file.cells()[0].manifest)
+    of_the_cell = RunConfig(name=job.name, spec=job.spec, inputs="i", outputs="o")
+    (folder / "run.json").write_text(of_the_cell.dump())
+    assert reported(file, tmp_path).cells[0].state == "Finished"
+    longer = job.spec.model_copy(update={"optimization": job.spec.optimization.model_copy(update={"steps": 7})})
+    (folder / "run.json").write_text(of_the_cell.model_copy(update={"spec": longer}).dump())
+    (cell,) = reported(file, tmp_path).cells
+    assert (cell.state, cell.reason, cell.figures) == ("Failed", "OtherSpecification", {})
 
 
 def test_a_curve_has_the_cells_at_each_number_and_shares_those_that_are_equal(tmp_path: Path) -> None:

@@ -159,7 +159,7 @@ def _request(options: argparse.Namespace) -> StudyRequest:
         cell_seconds=options.cell_seconds or spec.cell_seconds,
         again=options.again,
         fresh=options.fresh,
-        records=options.records or (Path("runs") / file.study.name if options.cluster else None),
+        records=_records(file, output, options),
         namespace=options.namespace,
         concurrency=options.concurrency or spec.concurrency,
     )
@@ -172,6 +172,14 @@ def _output(file: StudyFile, given: Path | None) -> str:
         return uri.rstrip("/")
     path = uri.removeprefix("file://") if uri.startswith("file:///") else uri.removeprefix("file:")
     return f"file://{Path(path).resolve()}".rstrip("/")
+
+
+def _records(file: StudyFile, output: str, options: argparse.Namespace) -> Path | None:
+    """Where what a cluster said is kept: that is all there is to read where the study's claim is not at hand."""
+    if options.records is not None:
+        return Path(options.records)
+    on_claim = output.startswith("pvc://") and options.claims is None
+    return Path("runs") / file.study.name if options.cluster or on_claim else None
 
 
 def _wanted(file: StudyFile, cells: tuple[Cell, ...], options: argparse.Namespace) -> frozenset[str]:

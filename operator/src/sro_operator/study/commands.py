@@ -28,7 +28,8 @@ def run(request: StudyRequest) -> int:
         return _refuse(
             f"--fresh: on a cluster, `kubectl delete sro -l sro.dev/study={request.file.study.name}` and name another folder"
         )
-    records = (request.records or Path("runs") / request.file.study.name).resolve()
+    assert request.records is not None
+    records = request.records.resolve()
     # Errors are told in one line of our own: what libraries log beside them is left out.
     logging.getLogger().addHandler(logging.NullHandler())
     try:

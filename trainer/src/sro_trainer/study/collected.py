@@ -37,7 +37,7 @@ def collect(cells: Iterable[Cell], root: Path) -> list[CellResult]:
         cells: of the study.
         root: the study's folder.
     """
-    return [_collected(cell, folder_of(cell, root)) for cell in cells]
+    return [_collected(cell, root) for cell in cells]
 
 
 def estimate_of(results: Sequence[CellResult], evaluation: str, figure: str) -> Estimate | None:
@@ -61,8 +61,8 @@ def estimate_of(results: Sequence[CellResult], evaluation: str, figure: str) -> 
     return estimate(rows, seeds)
 
 
-def _collected(cell: Cell, folder: Path) -> CellResult:
-    state = state_of(folder)
+def _collected(cell: Cell, root: Path) -> CellResult:
+    state, folder = state_of(cell, root), folder_of(cell, root)
     if state.state != "Finished":
         return CellResult(cell=cell, state=state, means={}, rows={})
     means = _means(folder)

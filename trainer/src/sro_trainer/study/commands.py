@@ -9,7 +9,7 @@ from rich.table import Table
 
 from sro_api.exit_codes import ExitCode
 from sro_api.study_cli import StudyRequest
-from sro_trainer.study.outcomes import folder_of, state_of
+from sro_trainer.study.outcomes import state_of
 from sro_trainer.study.report import write_report
 from sro_trainer.study.runner import root_of
 
@@ -32,7 +32,7 @@ def _list(request: StudyRequest) -> Table:
         table.add_column(heading, no_wrap=heading == "cell")
     for cell in request.cells:
         if cell.name in request.wanted:
-            state = state_of(folder_of(cell, root))
+            state = state_of(cell, root)
             took = "" if state.seconds is None else f"{state.seconds:.0f}"
             table.add_row(cell.name, state.state, took, state.message if state.state == "Failed" else "")
     return table

@@ -10,14 +10,18 @@ from pydantic import Field, ValidationError
 
 from sro_api.base import ApiModel
 from sro_api.exit_codes import ExitCode
+from sro_api.run_config import FILE_NAME, RunConfig
 from sro_api.study_cells import Cell
 from sro_api.study_results import JobRecord
+from sro_api.v1alpha1 import SROJob
 from sro_trainer import report
 
 OUTCOME_FILE = "outcome.json"
 LOG_FILE = "trainer.log"
 REASON_TIME_LIMIT = "TimeLimit"
 REASON_REFUSED = "Refused"
+REASON_OTHER = "OtherSpecification"
+"""What lies in the cell's folder is the result of another job, as after a change of the study file."""
 
 State = Literal["Waiting", "Unfinished", "Finished", "Failed"]
 
@@ -59,8 +63,20 @@ class CellState(ApiModel):
     seconds: float | None = None
 
 
-def state_of(folder: Path) -> CellState:
-    """Where the cell with this output folder stands."""
+def state_of(cell: Cell, root: Path) -> CellState:
+    """Where a cell stands.
+
+    Args:
+        cell: of the study as it is now.
+        root: the study's folder.
+    """
+    folder = folder_of(cell, root)
+    if not _is_of(cell, folder):
+        return CellState(
+            state="Failed",
+            reason=REASON_OTHER,
+            message=f"{folder} holds a run of another specification: --fresh starts it over",
+        )
     outcome = Outcome.read(folder)
     seconds = outcome.seconds if outcome else None
     if (folder / report.FILE_NAME).is_file():
@@ -69,7 +85,18 @@ def state_of(folder: Path) -> CellState:
         return CellState(state=outcome.state, reason=outcome.reason, message=outcome.message, seconds=seconds)
     if record := JobRecord.read(folder):
         return _state_of_job(record)
-    return CellState(state="Unfinished" if (folder / "run.json").is_file() else "Waiting")
+    return CellState(state="Unfinished" if (folder / FILE_NAME).is_file() else "Waiting")
+
+
+def _is_of(cell: Cell, folder: Path) -> bool:
+    """Whether the run in a cell's folder is that of its manifest; also where there is none."""
+    try:
+        found = RunConfig.load(folder / FILE_NAME)
+    except FileNotFoundError:
+        return True
+    except ValidationError:
+        return False
+    return found.name == cell.name and found.spec == SROJob.model_validate(cell.manifest).spec
 
 
 def _state_of_job(record: JobRecord) -> CellState:

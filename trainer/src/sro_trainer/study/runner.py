@@ -8,7 +8,7 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,8 +25,10 @@ from sro_trainer.local_run import MADE_BY_A_RUN, LocalRun, Place, missing, plan_
 from sro_trainer.study.outcomes import (
     LOG_FILE,
     OUTCOME_FILE,
+    REASON_OTHER,
     REASON_REFUSED,
     REASON_TIME_LIMIT,
+    CellState,
     Outcome,
     exit_message,
     folder_of,
@@ -112,14 +114,19 @@ def _locked(root: Path) -> Iterator[int]:
     except OSError as error:
         raise ConfigurationError(f"spec.output.uri: {root} cannot be written to: {error.strerror}") from error
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        _lock(handle, root)
         yield handle
+    finally:
+        os.close(handle)
+
+
+def _lock(handle: int, root: Path) -> None:
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
         raise ConfigurationError(
             f"{root}: another `sro study`, or a trainer that one left running, is at work there"
         ) from error
-    finally:
-        os.close(handle)
 
 
 def _run_cells(study: LocalStudy) -> int:
@@ -131,7 +138,8 @@ def _run_cells(study: LocalStudy) -> int:
             # A part that is started over goes on from the warm start that the other cells had.
             if not (cell.is_warm_start and request.is_partial):
                 _forget(folder_of(cell, study.root))
-    before = {cell.name: state_of(folder_of(cell, study.root)) for cell in wanted}
+    before = {cell.name: state_of(cell, study.root) for cell in wanted}
+    _refuse_others(before)
     todo = [cell for cell in wanted if _is_to_run(before[cell.name].state, again=request.again)]
     teller.begin([state.seconds for state in before.values() if state.state == "Finished"], todo=len(todo))
     for cell in todo[: request.limit]:
@@ -153,6 +161,17 @@ def _refuse_missing(wanted: list[Cell], study: LocalStudy) -> None:
         lacking |= dict.fromkeys(missing(planned.config))
     if lacking:
         raise ConfigurationError(f"missing: {', '.join(lacking)}; `make setup` installs what is missing")
+
+
+def _refuse_others(states: Mapping[str, CellState]) -> None:
+    """Results of another specification are neither kept as these cells' nor overwritten unasked."""
+    others = [name for name, state in states.items() if state.reason == REASON_OTHER]
+    if others:
+        more = f" and {len(others) - 3} more" if len(others) > 3 else ""
+        raise ConfigurationError(
+            f"{', '.join(others[:3])}{more}: what lies there is a run of another specification; --fresh, with --only for some, "
+            "starts over, and --output DIR goes elsewhere"
+        )
 
 
 def _is_to_run(state: str, *, again: bool) -> bool:
@@ -245,7 +264,7 @@ def _forget(folder: Path) -> None:
 
 
 def _exit_code(wanted: list[Cell], root: Path) -> int:
-    states = {state_of(folder_of(cell, root)).state for cell in wanted}
+    states = {state_of(cell, root).state for cell in wanted}
     if states & {"Waiting", "Unfinished"}:
         return ExitCode.TERMINATED
     return 1 if "Failed" in states else ExitCode.COMPLETE
