@@ -253,7 +253,7 @@ def build_leader(
     leader = (
         _full_leader(model, task, snapshot)
         if adapter.type == "Full"
-        else _adapted_leader(model, task, adapter, seed, snapshot)
+        else _adapted_leader(model, task, adapter, seed=seed, snapshot=snapshot, renews_reference=renews_reference)
     )
     if leader.is_lean and not lean_is_right(leader, tolerance=1e-3 if model.dtype == torch.float32 else 0.1):
         logger.info("log-probabilities by the model's own head", extra={"model": type(model).__name__})
@@ -262,7 +262,13 @@ def build_leader(
 
 
 def _adapted_leader(
-    model: PreTrainedModel, task: Task, adapter: AdapterSpec, seed: int, snapshot: Snapshot | None
+    model: PreTrainedModel,
+    task: Task,
+    adapter: AdapterSpec,
+    *,
+    seed: int,
+    snapshot: Snapshot | None,
+    renews_reference: bool,
 ) -> Leader:
     configuration = lora_configuration(adapter.effective_lora, task)
     torch.manual_seed(seed)
