@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import yaml
 
+from sro_api.cli import main
 from sro_api.run_config import RunConfig
 from sro_api.status import EvaluationFigures, EvaluationStatus, OutputStatus
 from sro_api.study_file import StudyFile, load_study
@@ -230,3 +231,16 @@ def test_the_table_and_the_page_show_figures_failures_and_no_text_of_a_row(tmp_p
     assert "BadData: &lt;no rows&gt;" in page
     assert "src=" not in page
     assert page == study_page(report)
+
+
+def test_without_the_studys_claim_the_records_of_a_cluster_are_listed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    study_in(tmp_path, include=TWO, output={"uri": "pvc://results/demo"})
+    JobRecord(phase="Complete").write(tmp_path / "runs" / "demo" / "cells" / "demo-sro-s0")
+    JobRecord(phase="Refused", message="exceeded quota").write(tmp_path / "runs" / "demo" / "cells" / "demo-dpo-s0")
+    monkeypatch.chdir(tmp_path)
+    assert main(["study", "study.yaml", "--list"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert ["Finished" in line for line in lines if "demo-sro-s0" in line] == [True]
+    assert ["exceeded quota" in line for line in lines if "demo-dpo-s0" in line] == [True]
