@@ -61,6 +61,8 @@ lock: $(UV) ## resolve the pinned requirements anew
 	  $(UV) pip compile --quiet --universal --generate-hashes --python-version 3.11 --no-emit-index-url \
 	    --custom-compile-command "make lock" requirements/$$name.in -o requirements/$$name.txt; \
 	done
+	$(UV) pip compile --quiet --universal --no-deps --generate-hashes --python-version 3.11 --no-emit-index-url \
+	  --custom-compile-command "make lock" requirements/bench-screener.in -o requirements/bench-screener.txt
 
 # ---- use -------------------------------------------------------------------------------------------------------------
 
@@ -156,12 +158,16 @@ test: test-unit test-chart test-e2e test-node ## all tests; those that need a no
 
 # ---- figures ---------------------------------------------------------------------------------------------------------
 
+$(VENV)/.rivals: $(VENV)/.requirements requirements/bench-screener.txt
+	$(UV) pip install --quiet --no-deps --require-hashes --python $(BIN)/python -r requirements/bench-screener.txt
+	@touch $@
+
 .PHONY: bench-screener
-bench-screener: setup ## today's ratios of the scoring extension against its rivals
+bench-screener: setup $(VENV)/.rivals ## today's ratios of the scoring extension against its rivals
 	$(BIN)/python benchmarks/screener/bench.py
 
 .PHONY: bench-screener-quick
-bench-screener-quick: setup ## the same in under a minute
+bench-screener-quick: setup $(VENV)/.rivals ## the same in under a minute
 	$(BIN)/python benchmarks/screener/bench.py --quick
 
 .PHONY: bench-train
@@ -171,6 +177,20 @@ bench-train: $(BENCH)/.requirements ## samples per second and peak memory agains
 .PHONY: exactness
 exactness: setup ## token ids against Hugging Face's on every text there is and on 100,000 generated ones
 	$(BIN)/python benchmarks/screener/exactness.py --strings 100000
+
+.PHONY: worst-case
+worst-case: setup ## what a megabyte of one letter, of spaces, of marks costs, and how it grows
+	$(BIN)/python benchmarks/screener/worst_case.py
+
+.PHONY: counts
+counts: setup ## instructions of a fixed workload against the committed ones (needs valgrind)
+	$(BIN)/python benchmarks/screener/counts.py
+
+FUZZ_SECONDS ?= 900
+FUZZ := screener_rs/fuzz
+.PHONY: fuzz
+fuzz: setup ## fuzz every kind against Hugging Face's crate, FUZZ_SECONDS for each
+	$(BIN)/python $(FUZZ)/run.py --seconds $(FUZZ_SECONDS)
 
 .PHONY: clean
 clean: ## remove what was built here; caches outside the checkout stay

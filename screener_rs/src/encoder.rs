@@ -4,10 +4,13 @@ use std::sync::{Mutex, TryLockError};
 
 use crate::error::{Error, Result};
 use crate::parallel;
-use crate::tokenizer::{PostProcessor, Scratch, Side, Tokenizer};
+use crate::tokenizer::{Piece, PostProcessor, Scratch, Side, Tokenizer};
 
 /// Scratch states kept for later calls; more than a machine has cores are of no use.
 const MOST_KEPT: usize = 64;
+
+/// Rows of at most so many tokens are sorted by counting.
+const LONGEST_COUNTED: usize = 1 << 14;
 
 /// Settings of an [`Encoder`] that win over those in the tokenizer's file.
 #[derive(Debug, Clone, Copy)]
@@ -36,6 +39,15 @@ pub struct Rows {
     pub ids: Vec<i32>,
     /// Where each row starts, and where the last one ends: one more than there are rows.
     pub offsets: Vec<usize>,
+}
+
+/// Ids of several pairs of texts, and the segment of each.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PairRows {
+    /// The ids.
+    pub rows: Rows,
+    /// As many as there are ids.
+    pub type_ids: Vec<i32>,
 }
 
 /// Rows of like length, filled up to the longest.
@@ -72,6 +84,31 @@ impl Rows {
     fn length(&self, index: usize) -> usize {
         self.offsets[index + 1] - self.offsets[index]
     }
+
+    /// All rows, the longest first; of one length in order. By counting, unless rows are very long.
+    fn longest_first(&self) -> Vec<usize> {
+        let lengths: Vec<usize> = (0..self.len()).map(|row| self.length(row)).collect();
+        let longest = lengths.iter().copied().max().unwrap_or(0);
+        let mut order: Vec<usize> = (0..self.len()).collect();
+        if longest > LONGEST_COUNTED {
+            order.sort_by_key(|&row| std::cmp::Reverse(lengths[row]));
+            return order;
+        }
+        let mut places = vec![0; longest + 1];
+        for &length in &lengths {
+            places[longest - length] += 1;
+        }
+        let mut taken = 0;
+        for place in &mut places {
+            taken += std::mem::replace(place, taken);
+        }
+        for (row, &length) in lengths.iter().enumerate() {
+            let place = &mut places[longest - length];
+            order[*place] = row;
+            *place += 1;
+        }
+        order
+    }
 }
 
 impl Encoder {
@@ -90,7 +127,8 @@ impl Encoder {
             truncation_side: settings.truncation_side.unwrap_or(tokenizer.truncation_side()),
             padding_id: settings.pad_token_id.or(tokenizer.padding_id()),
             tokenizer,
-            kept: Mutex::new(Vec::new()),
+            // Made now, so that the first call does not wait for it.
+            kept: Mutex::new(vec![Scratch::default()]),
         })
     }
 
@@ -116,7 +154,7 @@ impl Encoder {
 
     /// Segment ids of a row of so many tokens.
     pub fn type_ids(&self, length: usize) -> impl Iterator<Item = i32> + '_ {
-        let PostProcessor { before, after, type_id } = &self.tokenizer.post_processor;
+        let PostProcessor { before, after, type_id, .. } = &self.tokenizer.post_processor;
         let text = length.saturating_sub(before.len() + after.len());
         let ends = |side: &[(u32, i32)]| side.iter().map(|&(_, type_id)| type_id).collect::<Vec<_>>();
         ends(before).into_iter().chain(std::iter::repeat_n(*type_id, text)).chain(ends(after))
@@ -137,13 +175,73 @@ impl Encoder {
         join(parts)
     }
 
+    /// The ids of each pair of texts, special tokens included, with the segment of each token.
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`] where the file cuts pairs in another way than the longer text first, or does not say how
+    /// to join them, and [`Error::Invalid`] where no text fits beside the special tokens of a pair.
+    pub fn pair_rows<S: AsRef<str> + Sync>(&self, pairs: &[(S, S)], threads: usize) -> Result<PairRows> {
+        let template = self.tokenizer.post_processor.pair()?;
+        self.tokenizer.refuse_other_strategies()?;
+        let added = template.iter().filter(|piece| matches!(piece, Piece::Special(_))).count();
+        let room = match self.max_length {
+            Some(most) if most < added => {
+                let rule = format!("is less than the {added} special tokens of a pair");
+                return Err(Error::invalid("max_length", most, rule));
+            }
+            most => most.map_or(usize::MAX, |most| most - added),
+        };
+        let sizes = pairs.iter().map(|(first, second)| first.as_ref().len() + second.as_ref().len());
+        let parts = parallel::map_chunks(pairs, sizes, threads, |chunk| {
+            let mut scratch = self.take();
+            let rows = self.encode_pairs(chunk, template, room, &mut scratch);
+            self.put_back(scratch);
+            rows
+        });
+        let type_ids = parts.iter().flat_map(|part| part.type_ids.iter().copied()).collect();
+        Ok(PairRows { rows: join(parts.into_iter().map(|part| part.rows).collect()), type_ids })
+    }
+
+    fn encode_pairs<S: AsRef<str>>(
+        &self,
+        pairs: &[(S, S)],
+        template: &[Piece],
+        room: usize,
+        scratch: &mut Scratch,
+    ) -> PairRows {
+        let mut found = PairRows { rows: Rows { ids: Vec::new(), offsets: vec![0] }, type_ids: Vec::new() };
+        let [mut first, mut second] = [Vec::new(), Vec::new()];
+        for pair in pairs {
+            first.clear();
+            second.clear();
+            self.tokenizer.append_ids(pair.0.as_ref(), usize::MAX, scratch, &mut first);
+            self.tokenizer.append_ids(pair.1.as_ref(), usize::MAX, scratch, &mut second);
+            let kept = pair_lengths(first.len(), second.len(), room);
+            for piece in template {
+                let (ids, type_id) = match *piece {
+                    Piece::Special((id, type_id)) => (&[id][..], type_id),
+                    Piece::First(type_id) => (self.cut(&first, kept.0), type_id),
+                    Piece::Second(type_id) => (self.cut(&second, kept.1), type_id),
+                };
+                found.rows.ids.extend(ids.iter().map(|&id| id as i32));
+                found.type_ids.extend(std::iter::repeat_n(type_id, ids.len()));
+            }
+            found.rows.offsets.push(found.rows.ids.len());
+        }
+        found
+    }
+
+    /// The part of a text's ids that truncation leaves.
+    fn cut<'a>(&self, ids: &'a [u32], kept: usize) -> &'a [u32] {
+        if self.truncation_side == Side::Right { &ids[..kept] } else { &ids[ids.len() - kept..] }
+    }
+
     /// The ids in batches, the longest rows first; rows of one length keep the callers' order.
     ///
     /// # Errors
     /// [`Error::Invalid`] where rows must be filled up and no padding id is known.
     pub fn batches(&self, rows: &Rows, budget: Budget) -> Result<Vec<Batch>> {
-        let mut order: Vec<usize> = (0..rows.len()).collect();
-        order.sort_by_key(|&row| std::cmp::Reverse(rows.length(row)));
+        let order = rows.longest_first();
         let mut batches = Vec::new();
         let mut rest = order.as_slice();
         while let Some(&longest) = rest.first() {
@@ -181,20 +279,24 @@ impl Encoder {
         let PostProcessor { before, after, .. } = &self.tokenizer.post_processor;
         let room = self.max_length.map_or(usize::MAX, |most| most - before.len() - after.len());
         let most = if self.truncation_side == Side::Right { room } else { usize::MAX };
-        let mut rows = Rows { ids: Vec::new(), offsets: vec![0] };
-        let mut ids = Vec::new();
+        let expected = |text: &S| (text.as_ref().len() / 3).min(room) + before.len() + after.len();
+        let mut ids = Vec::with_capacity(texts.iter().map(expected).sum());
+        let mut offsets = Vec::with_capacity(texts.len() + 1);
+        offsets.push(0);
         for text in texts {
-            ids.clear();
+            ids.extend(before.iter().map(|&(id, _)| id));
+            let start = ids.len();
             self.tokenizer.append_ids(text.as_ref(), most, scratch, &mut ids);
-            let cut = ids.len().saturating_sub(room);
-            let kept =
-                if self.truncation_side == Side::Right { &ids[..ids.len() - cut] } else { &ids[cut..] };
-            rows.ids.extend(before.iter().map(|&(id, _)| id as i32));
-            rows.ids.extend(kept.iter().map(|&id| id as i32));
-            rows.ids.extend(after.iter().map(|&(id, _)| id as i32));
-            rows.offsets.push(rows.ids.len());
+            let cut = (ids.len() - start).saturating_sub(room);
+            if self.truncation_side == Side::Left {
+                ids.copy_within(start + cut.., start);
+            }
+            ids.truncate(ids.len() - cut);
+            ids.extend(after.iter().map(|&(id, _)| id));
+            offsets.push(ids.len());
         }
-        rows
+        // Ids are below 2^31; the vector is turned over where it is.
+        Rows { ids: ids.into_iter().map(|id: u32| id as i32).collect(), offsets }
     }
 
     /// A scratch state of an earlier call, or a new one: a lock held while the process forked must not block the child.
@@ -213,6 +315,18 @@ impl Encoder {
             kept.push(scratch);
         }
     }
+}
+
+/// How many tokens of either text truncation leaves: the longer one is cut first, as in the reference.
+fn pair_lengths(first: usize, second: usize, room: usize) -> (usize, usize) {
+    if first.saturating_add(second) <= room {
+        return (first, second);
+    }
+    let shorter = first.min(second);
+    let longer = if shorter > room { shorter } else { shorter.max(room - shorter) };
+    let (shorter, longer) =
+        if shorter + longer > room { (room / 2, room / 2 + room % 2) } else { (shorter, longer) };
+    if first > second { (longer, shorter) } else { (shorter, longer) }
 }
 
 fn join(parts: Vec<Rows>) -> Rows {

@@ -9,6 +9,7 @@ pub mod error;
 mod hash;
 pub mod nb;
 pub mod parallel;
+#[cfg(feature = "python")]
 mod py;
 pub mod tokenizer;
 mod unicode;

@@ -13,6 +13,7 @@ use crate::verdict::{self, Activation, Rule, Verdicts};
 use crate::{nb, parallel};
 
 type Judged<'py, F> = (Bound<'py, PyArray1<F>>, Bound<'py, PyArray1<bool>>);
+type FlatPairs<'py> = (Bound<'py, PyArray1<i32>>, Bound<'py, PyArray1<i32>>, Bound<'py, PyArray1<i64>>);
 type FlatIds<'py> = (Bound<'py, PyArray1<i32>>, Bound<'py, PyArray1<i64>>);
 
 impl From<Error> for PyErr {
@@ -159,6 +160,25 @@ impl PyEncoder {
             (rows.ids, rows.offsets.into_iter().map(|offset| offset as i64).collect::<Vec<_>>())
         });
         Ok((ids.into_pyarray(py), offsets.into_pyarray(py)))
+    }
+
+    #[pyo3(signature = (first, second, threads=None))]
+    fn encode_pair_ids<'py>(
+        &self,
+        py: Python<'py>,
+        first: &Bound<'py, PyAny>,
+        second: &Bound<'py, PyAny>,
+        threads: Option<i64>,
+    ) -> PyResult<FlatPairs<'py>> {
+        let (threads, first, second) = (thread_count(threads)?, borrow_texts(first)?, borrow_texts(second)?);
+        if first.len() != second.len() {
+            let rule = format!("texts, and first has {}", first.len());
+            return Err(Error::invalid("second", format!("has {}", second.len()), rule).into());
+        }
+        let pairs: Vec<_> = first.into_iter().zip(second).collect();
+        let found = py.detach(|| self.0.pair_rows(&pairs, threads))?;
+        let offsets: Vec<_> = found.rows.offsets.into_iter().map(|offset| offset as i64).collect();
+        Ok((found.rows.ids.into_pyarray(py), found.type_ids.into_pyarray(py), offsets.into_pyarray(py)))
     }
 
     #[getter]

@@ -2,8 +2,10 @@
 
 import base64
 import importlib.util
+import json
 import struct
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ from tokenizers import AddedToken, Regex, Tokenizer, models, normalizers, pre_to
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
 SHARED_TOKENIZERS = ["gte", "bert_base_cased", "gpt2", "modernbert", "xlnet_base_cased"]
 LLAMA3 = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+GPT2 = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
 QWEN2 = LLAMA3.replace("{1,3}", "")
 CORPUS = [
     "The quick brown fox doesn't jump over 12 lazy dogs; it sleeps, sleeping and slept.",
@@ -121,6 +124,55 @@ def llama2() -> Tokenizer:
     return _train(tokenizer, trainers.BpeTrainer(vocab_size=600, special_tokens=["<unk>", "<s>", *fallback]))
 
 
+def llama2_with_metaspace() -> Tokenizer:
+    """The newer form of the same: the mark comes from the pre-tokenizer, and only at the start of the text."""
+    tokenizer = llama2()
+    tokenizer.normalizer = None
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="first", split=False)
+    tokenizer.add_tokens([AddedToken("<x>", normalized=False)])
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="<s> $A", pair="<s> $A <s>:1 $B:1", special_tokens=[("<s>", 1)]
+    )
+    return tokenizer
+
+
+def words_between_spaces() -> list[str]:
+    return [word for line in CORPUS for word in line.split()]
+
+
+def gemma(**model: Any) -> Tokenizer:
+    """Characters with byte fallback; trained on words, so that no merge reaches over a space."""
+    tokenizer = Tokenizer(models.BPE(unk_token="<unk>", fuse_unk=True, byte_fallback=True, **model))
+    tokenizer.normalizer = normalizers.Replace(" ", "▁")
+    fallback = [f"<0x{byte:02X}>" for byte in range(256)]
+    words = ["▁" + word for word in words_between_spaces()]
+    specials = ["<pad>", "<eos>", "<bos>", "<unk>", *fallback]
+    tokenizer.pre_tokenizer = pre_tokenizers.Split("▁", "merged_with_next")
+    tokenizer.train_from_iterator(words, trainers.BpeTrainer(vocab_size=700, special_tokens=specials))
+    tokenizer.pre_tokenizer = pre_tokenizers.Split(" ", "merged_with_previous")
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="<bos>:0 $A:0", pair="<bos>:0 $A:0 <bos>:1 $B:1", special_tokens=[("<bos>", 2)]
+    )
+    return tokenizer
+
+
+def split_on(text: str, behavior: str, invert: bool) -> Tokenizer:
+    tokenizer = Tokenizer(models.BPE(unk_token="<unk>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Split(text, behavior, invert)
+    return _train(tokenizer, trainers.BpeTrainer(vocab_size=200, special_tokens=["<unk>"]))
+
+
+def unigram_with_bytes() -> Tokenizer:
+    tokenizer = Tokenizer(models.Unigram(byte_fallback=True))
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
+    fallback = [f"<0x{byte:02X}>" for byte in range(256)]
+    trainer = trainers.UnigramTrainer(vocab_size=460, special_tokens=["<unk>", *fallback], unk_token="<unk>")
+    tokenizer.train_from_iterator(CORPUS, trainer)
+    document = json.loads(tokenizer.to_str())
+    document["model"]["byte_fallback"] = True
+    return Tokenizer.from_str(json.dumps(document))
+
+
 def characters(fuse_unk: bool) -> Tokenizer:
     tokenizer = Tokenizer(models.BPE(unk_token="<unk>", fuse_unk=fuse_unk))
     tokenizer.normalizer = normalizers.Sequence([normalizers.NFKC(), normalizers.Nmt(), normalizers.Lowercase()])
@@ -184,7 +236,25 @@ TRAINED: dict[str, Callable[[], Tokenizer]] = {
     "smollm2": smollm2,
     "llama3": lambda: split(LLAMA3, ignore_merges=True),
     "qwen2": lambda: split(QWEN2),
+    "gpt2 pattern as a split": lambda: split(GPT2),
     "llama2": llama2,
+    "llama2 with metaspace": llama2_with_metaspace,
+    "gemma": gemma,
+    "gemma, whole words first": lambda: gemma(ignore_merges=True),
+    "unigram with bytes": unigram_with_bytes,
+    **{
+        f"split {behavior}{', inverted' if invert else ''}": partial(split_on, text, behavior, invert)
+        for text, behavior, invert in [
+            ("a", "isolated", False),
+            ("a", "removed", False),
+            (" ", "removed", True),
+            (" ", "merged_with_previous", False),
+            (" ", "merged_with_previous", True),
+            ("a", "merged_with_next", False),
+            ("aa", "merged_with_next", True),
+            (" ", "contiguous", False),
+        ]
+    },
     "characters, unknown fused": lambda: characters(fuse_unk=True),
     "characters, each unknown": lambda: characters(fuse_unk=False),
     "xlnet": xlnet,

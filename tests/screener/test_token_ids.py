@@ -6,7 +6,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from tokenizers import Tokenizer
+from tokenizers import Tokenizer, processors
 
 from sro_screener import Encoder
 from sro_screener.testing import code_point_texts, generated_text, hostile_texts
@@ -126,3 +126,58 @@ def test_of_two_equal_covers_the_one_found_first_counts() -> None:
     document = json.dumps({"version": "1.0", "model": {"type": "Unigram", "unk_id": 0, "vocab": vocab}})
     texts = ["abc", "abcabc", "bcab", "cabc", "aabbcc"]
     assert first_difference(Tokenizer.from_str(document), Encoder.from_json(document, None), texts) is None
+
+
+def pair_rows(encoder: Encoder, pairs: list[tuple[str, str]]) -> list[tuple[list[int], list[int]]]:
+    ids, segments, offsets = encoder.encode_pair_ids([a for a, _ in pairs], [b for _, b in pairs])
+    return [(ids[start:end].tolist(), segments[start:end].tolist()) for start, end in pairwise(offsets)]
+
+
+def pairs_of(count: int, seed: int) -> list[tuple[str, str]]:
+    texts = generated(2 * count, seed)
+    return [("", ""), ("a", ""), *zip(texts[::2], texts[1::2], strict=True)]
+
+
+@pytest.mark.parametrize("max_length", [None, 4, 5, 9, 30])
+def test_pairs_have_the_reference_ids_and_segments(trained: Tokenizer, max_length: int | None) -> None:
+    reference = Tokenizer.from_str(trained.to_str())
+    if max_length is not None:
+        reference.enable_truncation(max_length)
+    pairs = pairs_of(150, seed=5)
+    expected = [(encoding.ids, encoding.type_ids) for encoding in reference.encode_batch(pairs)]
+    assert pair_rows(Encoder.from_json(reference.to_str(), max_length), pairs) == expected
+
+
+@pytest.mark.parametrize("kind", ["BertProcessing", "RobertaProcessing"])
+@pytest.mark.parametrize("max_length", [None, 7])
+def test_pairs_are_joined_as_bert_and_roberta_do(uncased: Tokenizer, kind: str, max_length: int | None) -> None:
+    reference = Tokenizer.from_str(uncased.to_str())
+    reference.post_processor = getattr(processors, kind)(("[SEP]", 3), ("[CLS]", 2))
+    if max_length is not None:
+        reference.enable_truncation(max_length, direction="left")
+    pairs = pairs_of(50, seed=6)
+    expected = [(encoding.ids, encoding.type_ids) for encoding in reference.encode_batch(pairs)]
+    assert pair_rows(Encoder.from_json(reference.to_str(), max_length), pairs) == expected
+
+
+def test_a_pair_that_cannot_be_made_is_refused_by_name(uncased: Tokenizer) -> None:
+    with pytest.raises(ValueError, match="second: has 2 texts, and first has 1"):
+        encoder_of(uncased).encode_pair_ids(["a"], ["b", "c"])
+    document = json.loads(uncased.to_str())
+    document["post_processor"]["pair"] = []
+    with pytest.raises(ValueError, match=r"post_processor\.pair: 0 times A and 0 times B is not supported"):
+        Encoder.from_json(json.dumps(document)).encode_pair_ids(["a"], ["b"])
+    reference = Tokenizer.from_str(uncased.to_str())
+    reference.enable_truncation(9, strategy="only_first")
+    with pytest.raises(ValueError, match=r"truncation\.strategy: OnlyFirst is not supported; supported: LongestFirst"):
+        encoder_of(reference).encode_pair_ids(["a"], ["b"])
+
+
+def test_of_a_vocabulary_only_what_merges_can_reach_is_one_token() -> None:
+    vocab = {"a": 0, "b": 1, "c": 2, "bc": 3, "abc": 4, "ab": 5}
+    model = {"type": "BPE", "vocab": vocab, "merges": [["b", "c"], ["a", "b"]]}
+    document = json.dumps({"version": "1.0", "added_tokens": [], "model": model})
+    assert (
+        first_difference(Tokenizer.from_str(document), Encoder.from_json(document, None), ["abc", "ab", "bc"]) is None
+    )
+    assert rows(Encoder.from_json(document, None), ["abc"]) == [[0, 3]]

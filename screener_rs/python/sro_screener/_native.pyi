@@ -68,6 +68,18 @@ class Encoder:
     ) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
         """All ids in the callers' order, and the offsets: text `i` has `ids[offsets[i]:offsets[i + 1]]`."""
 
+    def encode_pair_ids(
+        self, first: Iterable[str], second: Iterable[str], threads: int | None = None
+    ) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.int64]]:
+        """All ids of pairs of texts, the segment of each, and the offsets, in the callers' order.
+
+        Of a pair that is longer than `max_length` the longer text is cut first.
+
+        Raises:
+            ValueError: one list is longer, the file cuts pairs in another way or does not say how to join them, or
+                `max_length` leaves no room.
+        """
+
     @property
     def kind(self) -> Literal["WordPiece", "BPE", "Unigram"]:
         """The kind of model."""

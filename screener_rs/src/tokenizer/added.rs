@@ -2,6 +2,7 @@
 
 use daachorse::{DoubleArrayAhoCorasick, DoubleArrayAhoCorasickBuilder, MatchKind};
 
+use super::block::{BLOCK, Scan, Window, Work, dispatch, lowest};
 use super::json::Field;
 use super::normalizer::Normalizer;
 use super::pre_tokenizer::is_regex_word;
@@ -32,8 +33,14 @@ pub(crate) enum Segment<'a> {
 pub(crate) struct TokenSet {
     automaton: Option<DoubleArrayAhoCorasick<u32>>,
     tokens: FastMap<u32, AddedToken>,
-    /// Bytes with which a token can begin.
-    first_bytes: Vec<u8>,
+    heads: Heads,
+}
+
+/// How tokens begin; texts in which none does are the most common ones.
+#[derive(Default)]
+struct Heads {
+    /// First bytes, each with the second one where all tokens that begin so have the same.
+    pairs: Vec<(u8, Option<u8>)>,
 }
 
 /// All of them: those that are matched in the text as it is, and those matched after normalising.
@@ -90,6 +97,57 @@ fn read_token(item: &Field<'_>) -> Result<AddedToken> {
     })
 }
 
+impl Heads {
+    fn of<'a>(patterns: impl Iterator<Item = &'a [u8]>) -> Self {
+        let mut pairs: Vec<(u8, Option<u8>)> = Vec::new();
+        for pattern in patterns {
+            let (Some(&first), second) = (pattern.first(), pattern.get(1).copied()) else { continue };
+            match pairs.iter_mut().find(|(known, _)| *known == first) {
+                None => pairs.push((first, second)),
+                Some((_, known)) if *known != second => *known = None,
+                Some(_) => {}
+            }
+        }
+        Self { pairs }
+    }
+
+    /// Whether a token may occur; cheap, and false for most texts.
+    fn may_occur(&self, text: &str) -> bool {
+        let mut found = false;
+        if !self.pairs.is_empty() {
+            dispatch(FindHead { text: text.as_bytes(), pairs: &self.pairs, found: &mut found });
+        }
+        found
+    }
+}
+
+/// Looks for the first bytes of a token, 64 places at a time.
+struct FindHead<'a> {
+    text: &'a [u8],
+    pairs: &'a [(u8, Option<u8>)],
+    found: &'a mut bool,
+}
+
+impl Work for FindHead<'_> {
+    #[inline(always)]
+    fn run(self, scan: impl Scan) {
+        let mut window = Window::new(self.text);
+        for start in (0..self.text.len()).step_by(BLOCK) {
+            let block = window.at(start);
+            let mut places = 0;
+            for &(first, second) in self.pairs {
+                // What follows the last byte is not looked at.
+                let follows = second.map_or(u64::MAX, |byte| scan.equal(block, byte) >> 1 | 1 << (BLOCK - 1));
+                places |= scan.equal(block, first) & follows;
+            }
+            if places & lowest(self.text.len() - start) != 0 {
+                *self.found = true;
+                return;
+            }
+        }
+    }
+}
+
 impl TokenSet {
     fn build(tokens: Vec<(u32, AddedToken)>, pattern: impl Fn(&AddedToken) -> String) -> Result<Self> {
         if tokens.is_empty() {
@@ -106,27 +164,16 @@ impl TokenSet {
                 "one: between two the reference chooses at random",
             ));
         }
-        let mut first_bytes: Vec<u8> = patterns.iter().filter_map(|(text, _)| text.bytes().next()).collect();
-        first_bytes.sort_unstable();
-        first_bytes.dedup();
+        let heads = Heads::of(patterns.iter().map(|(text, _)| text.as_bytes()));
         let automaton = DoubleArrayAhoCorasickBuilder::new()
             .match_kind(MatchKind::LeftmostLongest)
             .build_with_values(patterns.iter().map(|(text, id)| (text, *id)))
             .map_err(|error| Error::invalid("added_tokens", error, "(a token matches nothing)"))?;
-        Ok(Self { automaton: Some(automaton), tokens: tokens.into_iter().collect(), first_bytes })
+        Ok(Self { automaton: Some(automaton), tokens: tokens.into_iter().collect(), heads })
     }
 
     pub fn is_empty(&self) -> bool {
         self.automaton.is_none()
-    }
-
-    /// Whether a token may occur; cheap, and false for most texts.
-    fn may_occur(&self, text: &str) -> bool {
-        match self.first_bytes.as_slice() {
-            [] => false,
-            [only] => text.as_bytes().contains(only),
-            several => text.bytes().any(|byte| several.contains(&byte)),
-        }
     }
 
     /// Calls `emit` with the parts of a text in order, until it says false; empty parts are left out.
@@ -135,7 +182,7 @@ impl TokenSet {
         let text_part = |from: usize, to: usize, emit: &mut dyn FnMut(Segment<'a>) -> bool| {
             from >= to || emit(Segment::Text(&text[from..to], from == 0))
         };
-        if let Some(automaton) = self.automaton.as_ref().filter(|_| self.may_occur(text)) {
+        if let Some(automaton) = self.automaton.as_ref().filter(|_| self.heads.may_occur(text)) {
             for found in automaton.leftmost_find_iter(text) {
                 let Some((from, to)) = self.extent(text, found.value(), start, (found.start(), found.end()))
                 else {

@@ -2,6 +2,7 @@
 
 use super::bytes::byte_of;
 use super::json::Field;
+use super::key::MARK;
 use super::merge::{MergeScratch, Merges};
 use super::vocabulary::{Vocabulary, read_vocabulary};
 use crate::error::Result;
@@ -20,6 +21,8 @@ pub(crate) struct Bpe {
     symbols: Symbols,
     /// Whole words that are taken as they are (`ignore_merges`), as bytes.
     whole: FastMap<Box<[u8]>, u32>,
+    /// Whether no merge reaches over the border between any other character and a `▁`.
+    pub ends_before_marks: bool,
 }
 
 /// How a word becomes its first symbols.
@@ -43,7 +46,8 @@ impl Bpe {
         } else {
             FastMap::default()
         };
-        Ok((Self { merges, symbols, whole }, vocabulary))
+        let ends_before_marks = !byte_level && whole.is_empty() && ends_before_marks(&vocabulary);
+        Ok((Self { merges, symbols, whole, ends_before_marks }, vocabulary))
     }
 
     pub fn tokenize(&self, word: &str, scratch: &mut MergeScratch, out: &mut Vec<u32>) {
@@ -118,6 +122,17 @@ pub(super) fn byte_tokens(vocabulary: &Vocabulary) -> Box<[Option<u32>; 256]> {
         *id = vocabulary.get(&format!("<0x{byte:02X}>")).copied();
     }
     ids
+}
+
+/// A `▁` that is known ends a run of unknown characters as well.
+fn ends_before_marks(vocabulary: &Vocabulary) -> bool {
+    let inside = |token: &str| mark_after_another(token).is_some();
+    vocabulary.contains_key(MARK) && !vocabulary.keys().any(|token| inside(token))
+}
+
+/// Where the first `▁` stands that does not follow another one, the start aside.
+pub(super) fn mark_after_another(text: &str) -> Option<usize> {
+    text.match_indices(MARK).map(|(at, _)| at).find(|&at| at > 0 && !text[..at].ends_with(MARK))
 }
 
 fn whole_words(vocabulary: &Vocabulary, byte_level: bool) -> FastMap<Box<[u8]>, u32> {

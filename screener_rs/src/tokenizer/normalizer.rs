@@ -56,10 +56,31 @@ impl Normalizer {
         }
     }
 
+    /// The pairs of bytes that some step may change, if all steps leave all other printable ASCII as it is and change
+    /// nothing across a border between two printable ASCII characters, one of them a space.
+    pub fn ascii_pairs(&self) -> Option<Vec<[u8; 2]>> {
+        let mut pairs = Vec::new();
+        for step in &self.steps {
+            match step {
+                Step::Nfc | Step::Nfd | Step::Nfkc | Step::Nfkd | Step::StripAccents => {}
+                Step::Precompiled(charsmap) if charsmap.keeps_printable() => {}
+                Step::Replace { pattern, .. } => match *pattern.as_bytes() {
+                    [first, second, ..] if pattern.bytes().all(|byte| byte.is_ascii_graphic()) => {
+                        pairs.push([first, second]);
+                    }
+                    _ => return None,
+                },
+                _ => return None,
+            }
+        }
+        Some(pairs)
+    }
+
     pub fn normalize<'a>(&self, text: &'a str) -> Cow<'a, str> {
         let mut text = Cow::Borrowed(text);
         for step in &self.steps {
-            if !(text.is_ascii() && step.keeps_ascii(&text)) {
+            let keeps = if text.is_ascii() { step.keeps_ascii(&text) } else { step.keeps(&text) };
+            if !keeps {
                 text = Cow::Owned(step.apply(&text));
             }
         }
@@ -77,6 +98,11 @@ impl Step {
             Self::Precompiled(charsmap) => charsmap.keeps_ascii(text),
             _ => false,
         }
+    }
+
+    /// Whether the step surely leaves this text as it is.
+    fn keeps(&self, text: &str) -> bool {
+        matches!(self, Self::Nfc) && text.chars().all(is_surely_composed)
     }
 
     fn apply(&self, text: &str) -> String {
@@ -97,6 +123,11 @@ impl Step {
             Self::StripAccents => text.chars().filter(|&c| !is_combining_mark(c)).collect(),
         }
     }
+}
+
+/// Characters that NFC never changes, whatever stands beside them: Latin, most punctuation, kana, ideographs, emoji.
+fn is_surely_composed(c: char) -> bool {
+    matches!(u32::from(c), 0..0x300 | 0x2010..0x2060 | 0x3041..0x3097 | 0x30A1..0x30FB | 0x4E00..0xA000 | 0x1F300..0x1FA00)
 }
 
 fn strip(text: &str, left: bool, right: bool) -> &str {

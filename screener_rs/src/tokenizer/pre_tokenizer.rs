@@ -29,8 +29,23 @@ enum Step {
     },
     Punctuation,
     Regex(Pattern),
+    Split {
+        pattern: String,
+        behavior: Behavior,
+        invert: bool,
+    },
     Whitespace,
     WhitespaceSplit,
+}
+
+/// What becomes of the places that a `Split` finds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Behavior {
+    Isolated,
+    Removed,
+    MergedWithPrevious,
+    MergedWithNext,
+    Contiguous,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,6 +73,29 @@ impl PreTokenizer {
 
     pub fn is_byte_level(&self) -> bool {
         matches!(self.steps.last(), Some(Step::ByteLevel { .. }))
+    }
+
+    /// The pattern that cuts bytes into words, where nothing else does, and whether a space comes before each piece.
+    pub fn byte_pattern(&self) -> Option<(Pattern, bool)> {
+        match *self.steps.as_slice() {
+            [Step::ByteLevel { add_prefix_space, use_regex: true }] => {
+                Some((Pattern::Gpt2, add_prefix_space))
+            }
+            [
+                Step::Digits { individual: true },
+                Step::ByteLevel { add_prefix_space: false, use_regex: true },
+            ] => Some((Pattern::Gpt2Digits, false)),
+            [Step::Regex(pattern), Step::ByteLevel { add_prefix_space: false, use_regex: false }] => {
+                Some((pattern, false))
+            }
+            _ => None,
+        }
+    }
+
+    /// Whether words are what stands between spaces, each with a `▁` before it.
+    pub fn marks_words(&self) -> bool {
+        let metaspace = Step::Metaspace { mark: '▁', prepend: Prepend::Always, split: true };
+        self.steps == [Step::WhitespaceSplit, metaspace]
     }
 
     /// BERT's own, alone.
@@ -103,6 +141,7 @@ impl Step {
             }
             Self::Punctuation => isolated(piece, bert::is_punctuation, emit),
             Self::Regex(pattern) => pattern.each_word(piece, emit),
+            Self::Split { pattern, behavior, invert } => split(piece, pattern, *behavior, *invert, emit),
             Self::Whitespace => {
                 runs(piece, whitespace_class, &mut |run| run.starts_with(char::is_whitespace) || emit(run))
             }
@@ -177,6 +216,43 @@ fn metaspace(piece: &str, mark: char, prepend: bool, split: bool, emit: &mut Emi
     emit(&marked[start..])
 }
 
+/// Cuts at a text. As in the reference a place found right after another one is not merged with it.
+fn split(piece: &str, pattern: &str, behavior: Behavior, invert: bool, emit: &mut Emit<'_>) -> bool {
+    let parts = found_and_between(piece, pattern, invert);
+    let mut joined: Vec<(usize, usize)> = Vec::new();
+    for (at, &(start, end, is_match)) in parts.iter().enumerate() {
+        let before = at.checked_sub(1).map(|before| parts[before].2);
+        let joins = match behavior {
+            Behavior::Isolated => false,
+            Behavior::Removed if is_match => continue,
+            Behavior::Removed => false,
+            Behavior::MergedWithPrevious => is_match && before == Some(false),
+            // Of several places in a row the last one joins what follows.
+            Behavior::MergedWithNext => !is_match && before == Some(true),
+            Behavior::Contiguous => before == Some(is_match),
+        };
+        match joined.last_mut().filter(|_| joins) {
+            Some(last) => last.1 = end,
+            None => joined.push((start, end)),
+        }
+    }
+    joined.into_iter().all(|(start, end)| emit(&piece[start..end]))
+}
+
+/// Where the pattern is found and what lies between, in order: start, end, and whether it counts as found.
+fn found_and_between(piece: &str, pattern: &str, invert: bool) -> Vec<(usize, usize, bool)> {
+    let mut parts = Vec::new();
+    let mut start = 0;
+    for (at, found) in piece.match_indices(pattern) {
+        parts.push((start, at, invert));
+        start = at + found.len();
+        parts.push((at, start, !invert));
+    }
+    parts.push((start, piece.len(), invert));
+    parts.retain(|&(start, end, _)| start < end);
+    parts
+}
+
 fn read_steps(field: &Field<'_>, steps: &mut Vec<Step>) -> Result<()> {
     let step = match field.kind()? {
         "Sequence" => {
@@ -235,6 +311,9 @@ fn read_punctuation(field: &Field<'_>) -> Result<Step> {
 /// A pattern that covers every text gives the same words whether matches are isolated or what lies between is removed.
 fn read_split(field: &Field<'_>) -> Result<Step> {
     let pattern = field.required("pattern")?;
+    if let Some(text) = pattern.optional("String") {
+        return read_split_on(field, &text);
+    }
     let regex = pattern.optional("Regex").map(|regex| regex.string()).transpose()?;
     let known = regex.and_then(Pattern::of_regex);
     let known = known.ok_or_else(|| pattern.unsupported("the patterns of GPT-2, Llama 3 and Qwen 2"))?;
@@ -243,6 +322,27 @@ fn read_split(field: &Field<'_>) -> Result<Step> {
         ("Isolated", _) | ("Removed", true) => Ok(Step::Regex(known)),
         _ => Err(behavior.unsupported("Isolated, or Removed with invert")),
     }
+}
+
+fn read_split_on(field: &Field<'_>, text: &Field<'_>) -> Result<Step> {
+    let pattern = text.string()?.to_owned();
+    if pattern.is_empty() {
+        return Err(text.unsupported("a text that is not empty"));
+    }
+    let behavior = field.required("behavior")?;
+    let known = match behavior.string()? {
+        "Isolated" => Behavior::Isolated,
+        "Removed" => Behavior::Removed,
+        "MergedWithPrevious" => Behavior::MergedWithPrevious,
+        "MergedWithNext" => Behavior::MergedWithNext,
+        "Contiguous" => Behavior::Contiguous,
+        _ => {
+            return Err(
+                behavior.unsupported("Isolated, Removed, MergedWithPrevious, MergedWithNext, Contiguous")
+            );
+        }
+    };
+    Ok(Step::Split { pattern, behavior: known, invert: field.required("invert")?.boolean()? })
 }
 
 /// Later steps would see the mapped characters, which are never made here.

@@ -43,6 +43,11 @@ impl Precompiled {
         text.bytes().all(|byte| byte != b'\r' && self.kept.get(usize::from(byte)) == Some(&true))
     }
 
+    /// Whether all printable ASCII characters stand for themselves.
+    pub fn keeps_printable(&self) -> bool {
+        (b' '..=b'~').all(|byte| self.kept[usize::from(byte)])
+    }
+
     pub fn normalize(&self, text: &str) -> String {
         let mut out = String::with_capacity(text.len());
         for cluster in text.graphemes(true) {

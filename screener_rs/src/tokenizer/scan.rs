@@ -1,5 +1,6 @@
 //! The patterns of byte-level pre-tokenizers, written out as scanners instead of regular expressions.
 
+use super::block::{Classes, lowest, run_before, run_starts};
 use crate::unicode::pattern::{Class, class};
 
 /// A pattern that cuts a text into words and leaves nothing between them.
@@ -7,6 +8,8 @@ use crate::unicode::pattern::{Class, class};
 pub(crate) enum Pattern {
     /// GPT-2's, which ModernBERT shares.
     Gpt2,
+    /// The same within the pieces that are left when each digit has been set apart: SmolLM2's.
+    Gpt2Digits,
     /// That of cl100k and Llama 3 (numbers of up to three digits) or Qwen 2 (one digit).
     Cl100k { digits: usize },
 }
@@ -31,17 +34,130 @@ impl Pattern {
     pub fn each_word(self, text: &str, emit: &mut dyn FnMut(&str) -> bool) -> bool {
         let mut rest = text;
         while !rest.is_empty() {
-            let len = match self {
-                Self::Gpt2 => gpt2_word(rest),
-                Self::Cl100k { digits } => cl100k_word(rest, digits),
-            };
-            let (word, after) = rest.split_at(len);
+            let (word, after) = rest.split_at(self.word(rest));
             if !emit(word) {
                 return false;
             }
             rest = after;
         }
         true
+    }
+
+    /// Bytes of the word that a text begins with.
+    pub fn word(self, text: &str) -> usize {
+        match self {
+            Self::Gpt2 => gpt2_word(text),
+            Self::Gpt2Digits => gpt2_digits_word(text),
+            Self::Cl100k { digits } => cl100k_word(text, digits),
+        }
+    }
+}
+
+/// Masks over the first bytes of a block, all ASCII, of which the first one begins a word.
+#[derive(Clone, Copy)]
+pub(crate) struct Masks {
+    letters: u64,
+    digits: u64,
+    spaces: u64,
+    /// All that is `\s`, the space among it.
+    blanks: u64,
+    /// Neither letter nor digit nor `\s`.
+    others: u64,
+}
+
+impl Masks {
+    #[inline(always)]
+    pub fn new(classes: &Classes, end: usize) -> Self {
+        let Classes { letters, digits, spaces, .. } = *classes;
+        let blanks = spaces | classes.blanks | classes.feeds;
+        let within = lowest(end);
+        Self {
+            letters: letters & within,
+            digits: digits & within,
+            spaces: spaces & within,
+            blanks: blanks & within,
+            others: !(letters | digits | blanks) & within,
+        }
+    }
+
+    /// Bytes of `\s` right before `end`.
+    #[inline(always)]
+    pub fn blanks_before(&self, end: usize) -> usize {
+        run_before(self.blanks, end)
+    }
+}
+
+impl Pattern {
+    /// Bytes that are left to [`Pattern::word`]: what is not ASCII, and for cl100k the ends of lines.
+    #[inline(always)]
+    pub fn odd(self, classes: &Classes) -> u64 {
+        match self {
+            Self::Gpt2 | Self::Gpt2Digits => classes.wide,
+            // Tabs are among them; they are as rare.
+            Self::Cl100k { .. } => classes.wide | classes.blanks,
+        }
+    }
+
+    /// Where words begin, but for English contractions, which are the caller's.
+    ///
+    /// Of the `\s` before something else the last one is a word of its own or belongs to the word after it; `closed`
+    /// says that the text ends with the masks, where no such word follows.
+    #[inline(always)]
+    pub fn starts(self, masks: Masks, end: usize, closed: bool) -> u64 {
+        let Masks { letters, digits, spaces, blanks, others } = masks;
+        let mut last_blanks = blanks & !(blanks >> 1);
+        if closed && end > 0 {
+            last_blanks &= !(1 << (end - 1));
+        }
+        let starts = run_starts(blanks)
+            | match self {
+                Self::Gpt2 => {
+                    let runs = run_starts(letters) | run_starts(digits) | run_starts(others);
+                    last_blanks | runs & !(spaces << 1)
+                }
+                Self::Gpt2Digits => {
+                    let runs = run_starts(letters) | run_starts(others);
+                    last_blanks & !(digits >> 1) | digits | runs & !(spaces << 1)
+                }
+                Self::Cl100k { digits: most } => {
+                    let marks = run_starts(others) & !(spaces << 1);
+                    // One mark, or one of `\s`, goes with the letters after it.
+                    let joined = blanks | marks & !(others >> 1);
+                    last_blanks | marks | run_starts(letters) & !(joined << 1) | every(digits, most)
+                }
+            };
+        starts | 1
+    }
+
+    pub fn folds_case(self) -> bool {
+        matches!(self, Self::Cl100k { .. })
+    }
+}
+
+/// The first of each run, and then every third or each one.
+#[inline(always)]
+fn every(digits: u64, most: usize) -> u64 {
+    if most == 1 {
+        return digits;
+    }
+    let later = digits & digits << 1 & digits << 2 & digits << 3;
+    let mut starts = run_starts(digits);
+    let mut new = starts;
+    while new != 0 {
+        new = new << 3 & later;
+        starts |= new;
+    }
+    starts
+}
+
+/// Bytes of an English contraction at an apostrophe, or 0; ASCII only.
+#[inline(always)]
+pub(crate) fn ascii_contraction(first: u8, second: u8, fold_case: bool) -> usize {
+    let fold = |byte: u8| if fold_case { byte.to_ascii_lowercase() } else { byte };
+    match (fold(first), fold(second)) {
+        (b's' | b't' | b'm' | b'd', _) => 2,
+        (b'r' | b'v', b'e') | (b'l', b'l') => 3,
+        _ => 0,
     }
 }
 
@@ -91,6 +207,19 @@ fn gpt2_word(text: &str) -> usize {
         Some((_, class)) if class != Class::Space => space + run(&text[space..], class),
         _ => spaces(text),
     }
+}
+
+/// A digit, or a word of GPT-2's of a text that ends before the next digit.
+fn gpt2_digits_word(text: &str) -> usize {
+    if let Some(digit) = text.chars().next().filter(|c| c.is_numeric()) {
+        return digit.len_utf8();
+    }
+    let blanks = run(text, Class::Space);
+    if text[blanks..].starts_with(char::is_numeric) {
+        return blanks;
+    }
+    let word = gpt2_word(text);
+    text[..word].find(char::is_numeric).unwrap_or(word)
 }
 
 fn cl100k_word(text: &str, digits: usize) -> usize {

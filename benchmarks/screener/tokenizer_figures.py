@@ -1,0 +1,226 @@
+"""Tokenizers: from a list of texts to padded ids, and to flat ids beside the rivals. Identity before timing.
+
+Every round has objects that have seen no text yet, on both sides, except in the figures called warm.
+"""
+
+from collections.abc import Callable
+from importlib.metadata import version
+from itertools import pairwise
+from pathlib import Path
+from tempfile import NamedTemporaryFile
+from typing import Any
+
+from corpora import DATA, corpus
+from paired import Figure, paired
+from rivals import RIVALS, Rival
+
+FILES = {
+    "wordpiece": "gte",
+    "wordpiece-cased": "bert_base_cased",
+    "bpe": "gpt2",
+    "bpe-modernbert": "modernbert",
+    "unigram": "xlnet_base_cased",
+}
+KINDS = ("wordpiece", "bpe", "unigram")
+MAX_LENGTH = 128
+ONE_BATCH = 1 << 30
+
+
+def tokenizer_json(kind: str) -> str:
+    """A published file where there is one, or a small tokenizer trained here."""
+    path = DATA / "tokenizers" / f"{FILES[kind]}.json"
+    return path.read_text(encoding="utf-8") if path.exists() else trained_json(kind.partition("-")[0])
+
+
+def trained_json(kind: str) -> str:
+    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
+
+    parts: dict[str, tuple[Any, Any, Any, Any]] = {
+        "wordpiece": (
+            models.WordPiece(unk_token="[UNK]"),
+            normalizers.BertNormalizer(),
+            pre_tokenizers.BertPreTokenizer(),
+            trainers.WordPieceTrainer(vocab_size=5000, special_tokens=["[PAD]", "[UNK]"]),
+        ),
+        "bpe": (
+            models.BPE(),
+            normalizers.NFC(),
+            pre_tokenizers.ByteLevel(add_prefix_space=False),
+            trainers.BpeTrainer(vocab_size=5000, initial_alphabet=pre_tokenizers.ByteLevel.alphabet()),
+        ),
+        "unigram": (
+            models.Unigram(),
+            normalizers.NFKD(),
+            pre_tokenizers.Sequence([pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Metaspace()]),
+            trainers.UnigramTrainer(vocab_size=2000, special_tokens=["<pad>", "<unk>"], unk_token="<unk>"),
+        ),
+    }
+    model, normalizer, pre_tokenizer, trainer = parts[kind]
+    tokenizer = Tokenizer(model)
+    tokenizer.normalizer, tokenizer.pre_tokenizer = normalizer, pre_tokenizer
+    tokenizer.train_from_iterator(next(iter(corpus(quick=True)[0].values())), trainer)
+    return tokenizer.to_str()
+
+
+def fresh(build: Callable[[], Any], rounds: int) -> Callable[[], Any]:
+    """Hands out an unused object at each call, all of them built before anything is timed."""
+    built = [build() for _ in range(rounds + 1)]
+    return built.pop
+
+
+def tokenizer_figures(name: str, texts: list[str], threads: int, rounds: int) -> list[Figure]:
+    """The figures of all kinds on one list of texts."""
+    figures = []
+    for kind in KINDS:
+        document = tokenizer_json(kind)
+        check_identity(document, texts)
+        figures += kind_figures(f"{kind}/{name}", document, texts, threads, rounds)
+    return figures
+
+
+def reference_of(document: str) -> Any:
+    from tokenizers import Tokenizer
+
+    tokenizer = Tokenizer.from_str(document)
+    tokenizer.no_padding()
+    tokenizer.enable_truncation(MAX_LENGTH)
+    return tokenizer
+
+
+def wrapped_of(document: str) -> Any:
+    from tokenizers import Tokenizer
+    from transformers import PreTrainedTokenizerFast
+
+    return PreTrainedTokenizerFast(tokenizer_object=Tokenizer.from_str(document), pad_token="[PAD]")
+
+
+def to_tensors(wrapped: Any, texts: list[str]) -> Any:
+    return wrapped(texts, padding=True, truncation=True, max_length=MAX_LENGTH, return_tensors="np")
+
+
+def kind_figures(label: str, document: str, texts: list[str], threads: int, rounds: int) -> list[Figure]:
+    from sro_screener import Encoder
+
+    def encode(encoder: Encoder) -> Any:
+        return encoder.encode(texts, max_tokens=ONE_BATCH, threads=threads)
+
+    def encoders() -> Callable[[], Encoder]:
+        return fresh(lambda: Encoder.from_json(document, MAX_LENGTH, pad_token_id=0), rounds)
+
+    ours, references, wrappers = encoders(), fresh(lambda: reference_of(document), rounds), encoders()
+    wrapped = fresh(lambda: wrapped_of(document), rounds)
+    warm, warm_reference = Encoder.from_json(document, MAX_LENGTH, pad_token_id=0), reference_of(document)
+    return [
+        paired(
+            f"{label}/transformers", texts, lambda: encode(wrappers()), lambda: to_tensors(wrapped(), texts), rounds
+        ),
+        paired(
+            f"{label}/encode_batch_fast",
+            texts,
+            lambda: encode(ours()),
+            lambda: references().encode_batch_fast(texts),
+            rounds,
+        ),
+        paired(
+            f"{label}/encode_batch_fast-warm",
+            texts,
+            lambda: encode(warm),
+            lambda: warm_reference.encode_batch_fast(texts),
+            rounds,
+        ),
+    ]
+
+
+def check_identity(document: str, texts: list[str]) -> None:
+    """Stops where an id differs from that of tokenizers or of transformers."""
+    import numpy as np
+
+    from sro_screener import Encoder
+
+    encoder = Encoder.from_json(document, MAX_LENGTH, pad_token_id=0)
+    (batch,) = encoder.encode(texts, max_tokens=ONE_BATCH)
+    expected = [encoding.ids for encoding in reference_of(document).encode_batch_fast(texts)]
+    tensors = to_tensors(wrapped_of(document), texts)
+    for row, place in enumerate(batch.permutation.tolist()):
+        length = int(batch.lengths[row])
+        if batch.input_ids[row, :length].tolist() != expected[place]:
+            raise SystemExit(f"text {place} has other ids than tokenizers gives it")
+        kept = tensors["input_ids"][place][tensors["attention_mask"][place] == 1]
+        if not np.array_equal(batch.input_ids[row, :length], kept):
+            raise SystemExit(f"text {place} has other ids than transformers gives it")
+
+
+def rivals_tried(texts: list[str]) -> list[dict[str, Any]]:
+    """Each rival with each file: its version, what it refuses, and how many of the texts get other ids."""
+    return [tried(rival, kind, texts) for kind in FILES for rival in RIVALS]
+
+
+def uncut(kind: str) -> Path:
+    """The file without truncation and padding, which not every rival can turn off."""
+    import json
+
+    document = json.loads(tokenizer_json(kind)) | {"truncation": None, "padding": None}
+    with NamedTemporaryFile("w", suffix=".json", delete=False, encoding="utf-8") as file:
+        json.dump(document, file, ensure_ascii=False)
+    return Path(file.name)
+
+
+def tried(rival: Rival, kind: str, texts: list[str]) -> dict[str, Any]:
+    from sro_screener import Encoder
+
+    found: dict[str, Any] = {"kind": kind, "rival": rival.distribution}
+    if not rival.is_installed:
+        return found | {"outcome": "not installed"}
+    found["version"] = version(rival.distribution)
+    path = uncut(kind)
+    ids, offsets = Encoder.from_file(path, None).encode_ids(texts)
+    expected = [ids[start:end].tolist() for start, end in pairwise(offsets)]
+    try:
+        rows = rival.rows(rival.load(path)(texts))
+    except (ValueError, RuntimeError, TypeError, KeyError, OSError) as error:
+        return found | {"outcome": f"refused: {str(error).splitlines()[0][:120]}"}
+    finally:
+        path.unlink()
+    wrong = [place for place, pair in enumerate(zip(rows, expected, strict=True)) if pair[0] != pair[1]]
+    return found | {
+        "outcome": "exact" if not wrong else "differs",
+        "wrong": len(wrong),
+        "texts": len(texts),
+        "first": wrong[:3],
+    }
+
+
+def rival_figures(name: str, texts: list[str], tried: list[dict[str, Any]], rounds: int) -> list[Figure]:
+    """Flat ids on one thread beside every rival that was exact, cold and warm."""
+    from sro_screener import Encoder
+
+    figures = []
+    for rival in RIVALS:
+        for kind in FILES:
+            if not any(
+                t["outcome"] == "exact" and (t["rival"], t["kind"]) == (rival.distribution, kind) for t in tried
+            ):
+                continue
+            path = uncut(kind)
+            ours = fresh(lambda path=path: Encoder.from_file(path, None), rounds)
+            theirs = fresh(lambda path=path, rival=rival: rival.load(path), rounds)
+            warm, warm_rival = Encoder.from_file(path, None), rival.load(path)
+            path.unlink()
+            label = f"{kind}/{name}/{rival.distribution}"
+            figures += [
+                paired(
+                    label,
+                    texts,
+                    lambda ours=ours: ours().encode_ids(texts, threads=1),
+                    lambda theirs=theirs: theirs()(texts),
+                    rounds,
+                ),
+                paired(
+                    f"{label}-warm",
+                    texts,
+                    lambda warm=warm: warm.encode_ids(texts, threads=1),
+                    lambda warm_rival=warm_rival: warm_rival(texts),
+                    rounds,
+                ),
+            ]
+    return figures
