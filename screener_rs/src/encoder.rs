@@ -3,7 +3,7 @@
 use std::sync::{Mutex, TryLockError};
 
 use crate::error::{Error, Result};
-use crate::parallel;
+use crate::parallel::{self, Workers};
 use crate::tokenizer::{PostProcessor, Scratch, Side, Tokenizer};
 
 /// Scratch states kept for later calls; more than a machine has cores are of no use.
@@ -125,16 +125,16 @@ impl Encoder {
     /// The ids of each text, special tokens included, in the callers' order.
     ///
     /// # Errors
-    /// None today; a count of threads that is wrong is refused by the caller's edge.
-    pub fn rows<S: AsRef<str> + Sync>(&self, texts: &[S], threads: usize) -> Rows {
+    /// [`Error::Interrupted`].
+    pub fn rows<S: AsRef<str> + Sync>(&self, texts: &[S], workers: Workers<'_>) -> Result<Rows> {
         let sizes = texts.iter().map(|text| text.as_ref().len());
-        let parts = parallel::map_chunks(texts, sizes, threads, |chunk| {
+        let parts = parallel::map_chunks(texts, sizes, workers, |chunk| {
             let mut scratch = self.take();
             let rows = self.encode_chunk(chunk, &mut scratch);
             self.put_back(scratch);
             rows
-        });
-        join(parts)
+        })?;
+        Ok(join(parts))
     }
 
     /// The ids in batches, the longest rows first; rows of one length keep the callers' order.
@@ -246,7 +246,7 @@ mod tests {
     }
 
     fn ids(encoder: &Encoder, text: &str) -> Vec<i32> {
-        encoder.rows(&[text], 1).ids
+        encoder.rows(&[text], Workers::new(1)).unwrap().ids
     }
 
     #[test]
@@ -282,7 +282,7 @@ mod tests {
             threads in 1usize..4,
         ) {
             let encoder = encoder(Some(12), None);
-            let rows = encoder.rows(&texts, threads);
+            let rows = encoder.rows(&texts, Workers::new(threads)).unwrap();
             let batches = encoder.batches(&rows, Budget { max_tokens, max_rows }).unwrap();
             let mut seen: Vec<i32> = batches.iter().flat_map(|batch| batch.permutation.clone()).collect();
             seen.sort_unstable();
