@@ -61,15 +61,15 @@ pub struct Budget {
 }
 
 impl Rows {
-    fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.offsets.len().saturating_sub(1)
     }
 
-    fn row(&self, index: usize) -> &[i32] {
+    pub(crate) fn row(&self, index: usize) -> &[i32] {
         &self.ids[self.offsets[index]..self.offsets[index + 1]]
     }
 
-    fn length(&self, index: usize) -> usize {
+    pub(crate) fn length(&self, index: usize) -> usize {
         self.offsets[index + 1] - self.offsets[index]
     }
 }

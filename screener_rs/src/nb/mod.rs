@@ -95,15 +95,18 @@ impl NbLogistic {
     pub fn new<S: AsRef<str>>(parts: Parts<'_, S>, settings: Settings) -> Result<Self> {
         check(&parts, settings)?;
         let count = parts.vocabulary.len();
-        let tree = Tree::of(parts.vocabulary, settings)?;
+        // Frequent n-grams first: what most texts need lies close together then.
+        let mut order: Vec<usize> = (0..count).collect();
+        order.sort_by(|&a, &b| parts.idf[a].total_cmp(&parts.idf[b]));
+        let tree = Tree::of(parts.vocabulary, &order, settings)?;
         let weights: Vec<f64> = (0..count).map(|i| parts.coef[i] * parts.r[i]).collect();
-        let feature = |i: usize| Feature { c: weights[i] * parts.idf[i], d: parts.idf[i] * parts.idf[i] };
+        let feature = |&i: &usize| Feature { c: weights[i] * parts.idf[i], d: parts.idf[i] * parts.idf[i] };
         let Settings { lowercase, strip_accents, .. } = settings;
         Ok(Self {
-            features: (0..count).map(feature).collect(),
-            words: tree.words,
+            features: order.iter().map(feature).collect(),
+            words: Words::of(&tree.words),
             unigrams: tree.unigrams,
-            edges: Edges::new(tree.edges.into_iter()),
+            edges: Edges::new(tree.edges),
             weights,
             intercept: parts.intercept,
             settings,
@@ -187,9 +190,7 @@ impl NbLogistic {
         paths.retain_mut(|(node, next)| {
             let Some(&word) = words.get(*next as usize) else { return false };
             let key = Edges::key(*node, word);
-            let Some(edge) = self.edges.may_hold(key).then(|| self.edges.find(key)).flatten() else {
-                return false;
-            };
+            let Some(edge) = self.edges.find(key) else { return false };
             if edge.feature != NONE {
                 counts.add(edge.feature);
             }
@@ -222,60 +223,82 @@ fn log_count(count: u32) -> f64 {
     if count == 1 { 1.0 } else { 1.0 + f64::from(count).ln() }
 }
 
-/// The n-grams while they are read.
-struct Tree {
-    words: Words,
+/// The n-grams while they are read; numbers are given in the order in which n-grams come.
+struct Tree<'a> {
+    words: Vec<&'a str>,
+    number_of: FastMap<&'a str, u32>,
     unigrams: Vec<u32>,
-    edges: FastMap<u64, Edge>,
+    edges: Vec<(u64, Edge)>,
+    place_of: FastMap<u64, usize>,
     nodes: u32,
 }
 
-impl Tree {
-    fn of<S: AsRef<str>>(vocabulary: &[S], settings: Settings) -> Result<Self> {
-        let most: usize = vocabulary.iter().map(|ngram| ngram.as_ref().split(' ').count()).sum();
-        let mut this =
-            Self { words: Words::with_room(most), unigrams: Vec::new(), edges: FastMap::default(), nodes: 0 };
-        for ngram in vocabulary {
-            for word in ngram.as_ref().split(' ').filter(|word| !word.is_empty()) {
-                this.words.insert(word);
+impl<'a> Tree<'a> {
+    fn of<S: AsRef<str>>(vocabulary: &'a [S], order: &[usize], settings: Settings) -> Result<Self> {
+        let mut this = Self {
+            words: Vec::new(),
+            number_of: FastMap::default(),
+            unigrams: Vec::new(),
+            edges: Vec::new(),
+            place_of: FastMap::default(),
+            nodes: 0,
+        };
+        for &index in order {
+            for word in vocabulary[index].as_ref().split(' ') {
+                let fresh = this.words.len() as u32;
+                if *this.number_of.entry(word).or_insert(fresh) == fresh {
+                    this.words.push(word);
+                }
             }
         }
-        this.nodes = this.words.len();
-        this.unigrams = vec![NONE; this.nodes as usize];
-        for (index, ngram) in vocabulary.iter().enumerate() {
-            this.insert(index, ngram.as_ref(), settings)?;
+        this.nodes = this.words.len() as u32;
+        this.unigrams = vec![NONE; this.words.len()];
+        for (feature, &index) in order.iter().enumerate() {
+            let ngram = vocabulary[index].as_ref();
+            let wrong =
+                |rule: String| Error::invalid(format!("vocabulary[{index}]"), format!("{ngram:?}"), rule);
+            let Settings { least_words, most_words, .. } = settings;
+            if !(least_words..=most_words).contains(&ngram.split(' ').count())
+                || ngram.split(' ').any(str::is_empty)
+            {
+                return Err(wrong(format!(
+                    "is not {least_words} to {most_words} words with a space between them"
+                )));
+            }
+            let end = this.end_of(ngram);
+            if *end != NONE {
+                return Err(wrong("is there twice".to_owned()));
+            }
+            *end = feature as u32;
         }
         Ok(this)
     }
 
-    fn insert(&mut self, index: usize, ngram: &str, settings: Settings) -> Result<()> {
-        let wrong = |rule: &str| Error::invalid(format!("vocabulary[{index}]"), format!("{ngram:?}"), rule);
-        let Settings { least_words, most_words, .. } = settings;
-        let count = ngram.split(' ').count();
-        if !(least_words..=most_words).contains(&count) || ngram.split(' ').any(str::is_empty) {
-            return Err(wrong(&format!(
-                "is not {least_words} to {most_words} words with a space between them"
-            )));
-        }
-        let mut words = ngram.split(' ').map(|word| self.words.insert(word)).collect::<Vec<_>>().into_iter();
-        let Some(mut node) = words.next() else { return Ok(()) };
-        let mut feature = &mut self.unigrams[node as usize];
-        let mut rest = words.len();
-        for word in words {
-            rest -= 1;
-            let edge = self.edges.entry(Edges::key(node, word)).or_insert(Edge { node: NONE, feature: NONE });
-            if rest > 0 && edge.node == NONE {
+    /// Where the number of an n-gram stands; the way to it is made.
+    fn end_of(&mut self, ngram: &str) -> &mut u32 {
+        let numbers: Vec<u32> =
+            ngram.split(' ').filter_map(|word| self.number_of.get(word).copied()).collect();
+        let mut node = numbers[0];
+        let mut end = None;
+        for (at, &word) in numbers.iter().enumerate().skip(1) {
+            let key = Edges::key(node, word);
+            let fresh = self.edges.len();
+            let place = *self.place_of.entry(key).or_insert(fresh);
+            if place == fresh {
+                self.edges.push((key, Edge { node: NONE, feature: NONE }));
+            }
+            let edge = &mut self.edges[place].1;
+            if at + 1 < numbers.len() && edge.node == NONE {
                 edge.node = self.nodes;
                 self.nodes += 1;
             }
             node = edge.node;
-            feature = &mut edge.feature;
+            end = Some(place);
         }
-        if *feature != NONE {
-            return Err(wrong("is there twice"));
+        match end {
+            Some(place) => &mut self.edges[place].1.feature,
+            None => &mut self.unigrams[numbers[0] as usize],
         }
-        *feature = index as u32;
-        Ok(())
     }
 }
 

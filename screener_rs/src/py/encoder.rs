@@ -3,11 +3,13 @@
 use numpy::{IntoPyArray, PyArray1, PyArray2, PyArrayMethods};
 use pyo3::prelude::*;
 
-use super::texts::borrow_texts;
+use super::flat::{Buffers, PyFlat, filled};
+use super::texts::Texts;
 use super::workers::{detached, threads as thread_count};
 use super::{count, maybe_count};
 use crate::encoder::{self, Budget};
 use crate::error::{Error, Result};
+use crate::forms::{Form, Layout};
 use crate::parallel::Workers;
 use crate::tokenizer::{Side, Tokenizer};
 
@@ -39,6 +41,13 @@ fn settings(
         max_length: maybe_count("max_length", max_length)?,
         truncation_side: side(truncation_side)?,
         pad_token_id: pad_token_id.map(token_id).transpose()?,
+    })
+}
+
+fn budget(max_tokens: i64, max_rows: Option<i64>) -> Result<Budget> {
+    Ok(Budget {
+        max_tokens: count("max_tokens", max_tokens)?,
+        max_rows: maybe_count("max_rows", max_rows)?.unwrap_or(usize::MAX),
     })
 }
 
@@ -89,14 +98,47 @@ impl PyEncoder {
         max_rows: Option<i64>,
         threads: Option<i64>,
     ) -> PyResult<Vec<PyBatch>> {
-        let budget = Budget {
-            max_tokens: count("max_tokens", max_tokens)?,
-            max_rows: maybe_count("max_rows", max_rows)?.unwrap_or(usize::MAX),
-        };
-        let (threads, texts, this) = (thread_count(threads)?, borrow_texts(texts)?, &slf.get().0);
+        let budget = budget(max_tokens, max_rows)?;
+        let (threads, texts, this) = (thread_count(threads)?, Texts::read(texts)?, &slf.get().0);
+        let texts = texts.borrowed()?;
         let work = |workers: Workers<'_>| this.batches(&this.rows(&texts, workers)?, budget);
         let batches = detached(slf.py(), threads, work)?;
         batches.into_iter().map(|batch| PyBatch::new(slf, batch)).collect()
+    }
+
+    #[pyo3(signature = (texts, max_tokens=4096, max_rows=None, *, packed=false, dtype="int32", out=None, threads=None))]
+    #[allow(clippy::too_many_arguments)] // Budget and form of the call, all but two by keyword.
+    fn encode_flat<'py>(
+        &self,
+        py: Python<'py>,
+        texts: &Bound<'py, PyAny>,
+        max_tokens: i64,
+        max_rows: Option<i64>,
+        packed: bool,
+        dtype: &str,
+        out: Option<Buffers<'py>>,
+        threads: Option<i64>,
+    ) -> PyResult<PyFlat> {
+        let budget = budget(max_tokens, max_rows)?;
+        let form = if packed { Form::Packed } else { Form::Padded };
+        let (threads, texts) = (thread_count(threads)?, Texts::read(texts)?);
+        let texts = texts.borrowed()?;
+        let (rows, layout) = detached(py, threads, |workers| {
+            let rows = self.0.rows(&texts, workers)?;
+            let layout = Layout::of(&rows, budget, form);
+            Ok((rows, layout))
+        })?;
+        let padding_id = self.0.padding_id();
+        let buffers = match dtype {
+            "int32" => filled::<i32>(py, &rows, &layout, padding_id, out)?,
+            "int64" => filled::<i64>(py, &rows, &layout, padding_id, out)?,
+            other => {
+                return Err(
+                    Error::invalid("dtype", format!("{other:?}"), "is not \"int32\" or \"int64\"").into()
+                );
+            }
+        };
+        PyFlat::new(py, &rows, layout, buffers)
     }
 
     #[pyo3(signature = (texts, threads=None))]
@@ -106,7 +148,8 @@ impl PyEncoder {
         texts: &Bound<'py, PyAny>,
         threads: Option<i64>,
     ) -> PyResult<FlatIds<'py>> {
-        let (threads, texts) = (thread_count(threads)?, borrow_texts(texts)?);
+        let (threads, texts) = (thread_count(threads)?, Texts::read(texts)?);
+        let texts = texts.borrowed()?;
         let (ids, offsets) = detached(py, threads, |workers| {
             let rows = self.0.rows(&texts, workers)?;
             Ok((rows.ids, rows.offsets.into_iter().map(|offset| offset as i64).collect::<Vec<_>>()))

@@ -1,6 +1,7 @@
 //! All of PyO3: the classes and functions of `sro_screener._native`, documented in `_native.pyi`.
 
 mod encoder;
+mod flat;
 mod nb;
 mod texts;
 mod verdicts;
@@ -38,7 +39,9 @@ mod _native {
     #[pymodule_export]
     use super::encoder::{PyBatch, PyEncoder};
     #[pymodule_export]
+    use super::flat::PyFlat;
+    #[pymodule_export]
     use super::nb::PyNbLogistic;
     #[pymodule_export]
-    use super::verdicts::verdicts;
+    use super::verdicts::{PyJudgements, combine, judge, verdicts};
 }

@@ -4,7 +4,7 @@ use numpy::{IntoPyArray, PyArray1, PyReadonlyArray1};
 use pyo3::prelude::*;
 
 use super::count;
-use super::texts::borrow_texts;
+use super::texts::Texts;
 use super::verdicts::Judged;
 use super::workers::{detached, threads as thread_count};
 use crate::error::Error;
@@ -49,7 +49,8 @@ impl PyNbLogistic {
             strip_accents,
             sublinear_tf,
         };
-        let vocabulary = borrow_texts(vocabulary)?;
+        let vocabulary = Texts::read(vocabulary)?;
+        let vocabulary = vocabulary.borrowed()?;
         let (idf, r, coef) = (idf.as_slice()?, r.as_slice()?, coef.as_slice()?);
         let parts = nb::Parts { vocabulary: &vocabulary, idf, r, coef, intercept };
         Ok(Self(py.detach(|| nb::NbLogistic::new(parts, settings))?))
@@ -62,7 +63,8 @@ impl PyNbLogistic {
         texts: &Bound<'py, PyAny>,
         threads: Option<i64>,
     ) -> PyResult<Bound<'py, PyArray1<f64>>> {
-        let (threads, texts) = (thread_count(threads)?, borrow_texts(texts)?);
+        let (threads, texts) = (thread_count(threads)?, Texts::read(texts)?);
+        let texts = texts.borrowed()?;
         Ok(detached(py, threads, |workers| self.0.score(&texts, workers))?.into_pyarray(py))
     }
 
@@ -75,7 +77,8 @@ impl PyNbLogistic {
         threads: Option<i64>,
     ) -> PyResult<Judged<'py, f64>> {
         let threshold = verdict::checked_threshold(threshold)?;
-        let (threads, texts) = (thread_count(threads)?, borrow_texts(texts)?);
+        let (threads, texts) = (thread_count(threads)?, Texts::read(texts)?);
+        let texts = texts.borrowed()?;
         let scores = detached(py, threads, |workers| self.0.score(&texts, workers))?;
         let passed: Vec<bool> = scores.iter().map(|&score| score < threshold).collect();
         Ok((scores.into_pyarray(py), passed.into_pyarray(py)))
