@@ -156,6 +156,16 @@ e2e-real: cluster-build ## whole jobs in real pods: two leaders, a killed pod, t
 .PHONY: test
 test: test-unit test-chart test-e2e test-node ## all tests; those that need a node say so where it cannot be had
 
+.PHONY: wheel
+wheel: setup ## the extension's wheel in dist/, tried in an empty environment
+	$(BIN)/maturin build --quiet --release --locked --manifest-path screener_rs/Cargo.toml --out dist
+	@scratch=$$(mktemp -d); trap 'rm -rf "$$scratch"' EXIT; \
+	$(UV) venv --quiet --python $(PYTHON) "$$scratch/venv"; \
+	$(UV) pip install --quiet --python "$$scratch/venv/bin/python" numpy; \
+	$(UV) pip install --quiet --no-deps --python "$$scratch/venv/bin/python" dist/sro_screener-*.whl; \
+	cd "$$scratch" && venv/bin/python -c 'import numpy, sro_screener; \
+	  print("imported, and judges", sro_screener.judge(numpy.zeros((1, 2)), label_indices=[1], thresholds=[0.5]).passed)'
+
 # ---- figures ---------------------------------------------------------------------------------------------------------
 
 $(VENV)/.rivals: $(VENV)/.requirements requirements/bench-screener.txt

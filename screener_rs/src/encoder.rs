@@ -3,7 +3,7 @@
 use std::sync::{Mutex, TryLockError};
 
 use crate::error::{Error, Result};
-use crate::parallel;
+use crate::parallel::{self, Workers};
 use crate::tokenizer::{Piece, PostProcessor, Scratch, Side, Tokenizer};
 
 /// Scratch states kept for later calls; more than a machine has cores are of no use.
@@ -73,15 +73,15 @@ pub struct Budget {
 }
 
 impl Rows {
-    fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.offsets.len().saturating_sub(1)
     }
 
-    fn row(&self, index: usize) -> &[i32] {
+    pub(crate) fn row(&self, index: usize) -> &[i32] {
         &self.ids[self.offsets[index]..self.offsets[index + 1]]
     }
 
-    fn length(&self, index: usize) -> usize {
+    pub(crate) fn length(&self, index: usize) -> usize {
         self.offsets[index + 1] - self.offsets[index]
     }
 
@@ -163,24 +163,28 @@ impl Encoder {
     /// The ids of each text, special tokens included, in the callers' order.
     ///
     /// # Errors
-    /// None today; a count of threads that is wrong is refused by the caller's edge.
-    pub fn rows<S: AsRef<str> + Sync>(&self, texts: &[S], threads: usize) -> Rows {
+    /// [`Error::Interrupted`].
+    pub fn rows<S: AsRef<str> + Sync>(&self, texts: &[S], workers: Workers<'_>) -> Result<Rows> {
         let sizes = texts.iter().map(|text| text.as_ref().len());
-        let parts = parallel::map_chunks(texts, sizes, threads, |chunk| {
+        let parts = parallel::map_chunks(texts, sizes, workers, |chunk| {
             let mut scratch = self.take();
             let rows = self.encode_chunk(chunk, &mut scratch);
             self.put_back(scratch);
             rows
-        });
-        join(parts)
+        })?;
+        Ok(join(parts))
     }
 
     /// The ids of each pair of texts, special tokens included, with the segment of each token.
     ///
     /// # Errors
     /// [`Error::Unsupported`] where the file cuts pairs in another way than the longer text first, or does not say how
-    /// to join them, and [`Error::Invalid`] where no text fits beside the special tokens of a pair.
-    pub fn pair_rows<S: AsRef<str> + Sync>(&self, pairs: &[(S, S)], threads: usize) -> Result<PairRows> {
+    /// to join them, [`Error::Invalid`] where no text fits beside the special tokens of a pair, and [`Error::Interrupted`].
+    pub fn pair_rows<S: AsRef<str> + Sync>(
+        &self,
+        pairs: &[(S, S)],
+        workers: Workers<'_>,
+    ) -> Result<PairRows> {
         let template = self.tokenizer.post_processor.pair()?;
         self.tokenizer.refuse_other_strategies()?;
         let added = template.iter().filter(|piece| matches!(piece, Piece::Special(_))).count();
@@ -192,12 +196,12 @@ impl Encoder {
             most => most.map_or(usize::MAX, |most| most - added),
         };
         let sizes = pairs.iter().map(|(first, second)| first.as_ref().len() + second.as_ref().len());
-        let parts = parallel::map_chunks(pairs, sizes, threads, |chunk| {
+        let parts = parallel::map_chunks(pairs, sizes, workers, |chunk| {
             let mut scratch = self.take();
             let rows = self.encode_pairs(chunk, template, room, &mut scratch);
             self.put_back(scratch);
             rows
-        });
+        })?;
         let type_ids = parts.iter().flat_map(|part| part.type_ids.iter().copied()).collect();
         Ok(PairRows { rows: join(parts.into_iter().map(|part| part.rows).collect()), type_ids })
     }
@@ -360,7 +364,7 @@ mod tests {
     }
 
     fn ids(encoder: &Encoder, text: &str) -> Vec<i32> {
-        encoder.rows(&[text], 1).ids
+        encoder.rows(&[text], Workers::new(1)).unwrap().ids
     }
 
     #[test]
@@ -396,7 +400,7 @@ mod tests {
             threads in 1usize..4,
         ) {
             let encoder = encoder(Some(12), None);
-            let rows = encoder.rows(&texts, threads);
+            let rows = encoder.rows(&texts, Workers::new(threads)).unwrap();
             let batches = encoder.batches(&rows, Budget { max_tokens, max_rows }).unwrap();
             let mut seen: Vec<i32> = batches.iter().flat_map(|batch| batch.permutation.clone()).collect();
             seen.sort_unstable();

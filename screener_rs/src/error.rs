@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// The one error type of the crate; `py.rs` maps it to Python exceptions.
+/// The one error type of the crate; `py` maps it to Python exceptions.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Error {
     /// A file could not be read.
@@ -51,6 +51,8 @@ pub enum Error {
         /// `NaN`, `inf` or `-inf`.
         found: String,
     },
+    /// The caller asked for the end of the call.
+    Interrupted,
 }
 
 /// Result with the crate's error.
@@ -81,6 +83,7 @@ impl fmt::Display for Error {
             Self::NotFinite { row, column, found } => {
                 write!(f, "logits[{row}, {column}]: {found} is not finite, so it has no verdict")
             }
+            Self::Interrupted => write!(f, "interrupted"),
         }
     }
 }

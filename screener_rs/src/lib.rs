@@ -6,6 +6,7 @@
 
 pub mod encoder;
 pub mod error;
+pub mod forms;
 mod hash;
 pub mod nb;
 pub mod parallel;

@@ -1,12 +1,16 @@
 """Threads, forked children, and the variable that sets the number of threads."""
 
+import multiprocessing
 import os
 import random
+import signal
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from tokenizers import Tokenizer
 
 from sro_screener import Encoder, NbLogistic
@@ -74,13 +78,68 @@ def test_a_forked_child_encodes_and_scores_with_threads(uncased: Tokenizer) -> N
         worker.join()
 
 
+class Encoded(torch.utils.data.Dataset[np.ndarray[Any, Any]]):
+    """Ids of a part of the texts, made in a loader's worker."""
+
+    def __init__(self, encoder: Encoder, texts: list[str]) -> None:
+        self.encoder, self.texts = encoder, texts
+
+    def __len__(self) -> int:
+        return 4
+
+    def __getitem__(self, part: int) -> np.ndarray[Any, Any]:
+        return self.encoder.encode_ids(self.texts[part::4], threads=2)[0]
+
+
+def test_workers_of_a_data_loader_encode_with_threads(uncased: Tokenizer) -> None:
+    encoder, texts = Encoder.from_json(uncased.to_str(), None), many_texts()
+    expected = [encoder.encode_ids(texts[part::4], threads=2)[0] for part in range(4)]
+    loader = torch.utils.data.DataLoader(
+        Encoded(encoder, texts), batch_size=None, num_workers=2, multiprocessing_context="fork", timeout=CHILD_SECONDS
+    )
+    for found, ids in zip(loader, expected, strict=True):
+        assert np.array_equal(found, ids)
+
+
+def test_a_pool_of_forked_processes_scores_with_threads() -> None:
+    screener, texts = words_screener(), many_texts()
+    expected = screener.score(texts, threads=2)
+    global _score_part  # noqa: PLW0603 - a forked pool finds its work by name
+
+    def _score_part(part: int) -> np.ndarray[Any, Any]:
+        return screener.score(texts[part::4], threads=2)
+
+    with multiprocessing.get_context("fork").Pool(2) as pool:
+        parts = pool.map_async(_score_part, range(4)).get(timeout=CHILD_SECONDS)
+    for part, scores in enumerate(parts):
+        assert np.array_equal(scores, expected[part::4])
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_signal_ends_a_long_call(threads: int) -> None:
+    screener = words_screener()
+    # Some minutes of work, in little memory.
+    texts = ["aa bb, ab ba " * 2000] * 2_000_000
+
+    def interrupt(signum: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    signal.setitimer(signal.ITIMER_REAL, 0.5)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            screener.score(texts, threads=threads)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    assert screener.score(["aa"], threads=threads).shape == (1,)
+
+
 def forked(holds: object) -> bool:
     """Whether the claim holds in a forked child; a child that hangs is ended by its alarm."""
     assert callable(holds)
     child = os.fork()
     if child == 0:
-        import signal
-
         signal.signal(signal.SIGALRM, signal.SIG_DFL)
         signal.alarm(CHILD_SECONDS)
         os._exit(0 if holds() else 1)

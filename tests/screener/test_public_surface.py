@@ -18,10 +18,21 @@ def test_the_public_names_are_these() -> None:
     assert sro_screener.__all__ == [
         "Batch",
         "Encoder",
+        "Encoding",
+        "Flat",
+        "Isotonic",
+        "Judgements",
         "NbLogistic",
         "NbLogisticModel",
         "NbSettings",
+        "PackedBatch",
+        "PaddedBatch",
+        "Platt",
+        "Temperature",
         "ToxicWord",
+        "combine",
+        "encode_batches",
+        "judge",
         "verdicts",
     ]
 

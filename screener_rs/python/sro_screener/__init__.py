@@ -19,8 +19,29 @@ above the threshold fails, everywhere.
 [False, True]
 """
 
-from sro_screener._native import Batch, Encoder, NbLogistic, verdicts
+from sro_screener._native import Batch, Encoder, Flat, Judgements, NbLogistic, combine, judge, verdicts
+from sro_screener.calibration import Isotonic, Platt, Temperature
+from sro_screener.encoding import Encoding, PackedBatch, PaddedBatch, encode_batches
 from sro_screener.model import NbLogisticModel, NbSettings, ToxicWord
 
-__all__ = ["Batch", "Encoder", "NbLogistic", "NbLogisticModel", "NbSettings", "ToxicWord", "verdicts"]
+__all__ = [
+    "Batch",
+    "Encoder",
+    "Encoding",
+    "Flat",
+    "Isotonic",
+    "Judgements",
+    "NbLogistic",
+    "NbLogisticModel",
+    "NbSettings",
+    "PackedBatch",
+    "PaddedBatch",
+    "Platt",
+    "Temperature",
+    "ToxicWord",
+    "combine",
+    "encode_batches",
+    "judge",
+    "verdicts",
+]
 __version__ = "0.1.0"

@@ -1,11 +1,37 @@
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from os import PathLike
-from typing import Literal, final
+from typing import Literal, Protocol, TypeAlias, final
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Batch", "Encoder", "NbLogistic", "verdicts"]
+__all__ = ["Batch", "Encoder", "Flat", "Judgements", "NbLogistic", "combine", "judge", "verdicts"]
+
+class _ArrowArray(Protocol):
+    def __arrow_c_array__(self, requested_schema: object | None = None) -> tuple[object, object]: ...
+
+class _ArrowStream(Protocol):
+    def __arrow_c_stream__(self, requested_schema: object | None = None) -> object: ...
+
+class _Temperature(Protocol):
+    @property
+    def temperature(self) -> float: ...
+
+class _Platt(Protocol):
+    @property
+    def slope(self) -> float: ...
+    @property
+    def intercept(self) -> float: ...
+
+class _Isotonic(Protocol):
+    @property
+    def scores(self) -> Sequence[float]: ...
+    @property
+    def probabilities(self) -> Sequence[float]: ...
+
+# A list of str, a NumPy array of such objects, or an Arrow column of string or large_string, which is read where it lies.
+_Texts: TypeAlias = Iterable[str] | _ArrowArray | _ArrowStream
+_Integers: TypeAlias = NDArray[np.int32] | NDArray[np.int64]
 
 @final
 class Encoder:
@@ -47,7 +73,7 @@ class Encoder:
         """The same from the text of such a file."""
 
     def encode(
-        self, texts: Iterable[str], max_tokens: int = 4096, max_rows: int | None = None, threads: int | None = None
+        self, texts: _Texts, max_tokens: int = 4096, max_rows: int | None = None, threads: int | None = None
     ) -> list[Batch]:
         """Batches of rows of like length, the longest first; equal lengths keep the callers' order.
 
@@ -63,9 +89,35 @@ class Encoder:
                 below 1.
         """
 
-    def encode_ids(
-        self, texts: Iterable[str], threads: int | None = None
-    ) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+    def encode_flat(
+        self,
+        texts: _Texts,
+        max_tokens: int = 4096,
+        max_rows: int | None = None,
+        *,
+        packed: bool = False,
+        dtype: Literal["int32", "int64"] = "int32",
+        out: tuple[_Integers, _Integers] | None = None,
+        threads: int | None = None,
+    ) -> Flat:
+        """The batches of `encode` in flat buffers, without an object for each; see `sro_screener.encode_batches`.
+
+        Args:
+            texts: the texts, in any order.
+            max_tokens: most tokens of a batch; padding counts where there is any.
+            max_rows: most rows of a batch.
+            packed: rows follow each other without padding.
+            dtype: of the ids and of what stands beside them.
+            out: arrays of that type, one for the ids and one for what stands beside them, each with room for all tokens;
+                None: new ones.
+            threads: None: the variable SRO_SCREENER_THREADS, or one for each core.
+
+        Raises:
+            TypeError: an element is no str, or a buffer is of another type, read-only or not contiguous.
+            ValueError: as of `encode`, or a buffer is too short; the message tells the length that is needed.
+        """
+
+    def encode_ids(self, texts: _Texts, threads: int | None = None) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
         """All ids in the callers' order, and the offsets: text `i` has `ids[offsets[i]:offsets[i + 1]]`."""
 
     def encode_pair_ids(
@@ -125,6 +177,46 @@ class Batch:
     def __len__(self) -> int: ...
 
 @final
+class Flat:
+    """All batches of a call, one after the other; of batch `i` the tokens `first_tokens[i]` up to `first_tokens[i + 1]`."""
+
+    @property
+    def input_ids(self) -> _Integers:
+        """Token ids, shape (tokens,); with the caller's buffers a view of them."""
+
+    @property
+    def beside(self) -> _Integers:
+        """Of each token: 1, or 0 for padding; in packed batches its position in its row. Shape (tokens,)."""
+
+    @property
+    def lengths(self) -> NDArray[np.int32]:
+        """Tokens of each row without padding, shape (rows,)."""
+
+    @property
+    def permutation(self) -> NDArray[np.int32]:
+        """Of each row, its place in the callers' list, shape (rows,)."""
+
+    @property
+    def inverse(self) -> NDArray[np.int32]:
+        """Of each place in the callers' list, its row, shape (rows,)."""
+
+    @property
+    def cu_seqlens(self) -> NDArray[np.int32] | None:
+        """Of each packed batch, where its rows start and its last one ends, shape (rows + batches,); None if padded."""
+
+    @property
+    def first_rows(self) -> NDArray[np.int64]:
+        """First row of each batch, and the number of rows, shape (batches + 1,)."""
+
+    @property
+    def first_tokens(self) -> NDArray[np.int64]:
+        """First token of each batch, and the number of tokens, shape (batches + 1,)."""
+
+    @property
+    def widths(self) -> NDArray[np.int32]:
+        """Tokens of the longest row of each batch, shape (batches,)."""
+
+@final
 class NbLogistic:
     """A linear screener over n-grams of words, scored wholly in Rust; frozen, shared between threads."""
 
@@ -158,11 +250,11 @@ class NbLogistic:
             ValueError: lengths differ, a value is not finite, or an n-gram is there twice or too long.
         """
 
-    def score(self, texts: Iterable[str], threads: int | None = None) -> NDArray[np.float64]:
+    def score(self, texts: _Texts, threads: int | None = None) -> NDArray[np.float64]:
         """Toxicity of each text in [0, 1]; a text without a known n-gram gets that of the intercept."""
 
     def verdicts(
-        self, texts: Iterable[str], threshold: float = 0.5, threads: int | None = None
+        self, texts: _Texts, threshold: float = 0.5, threads: int | None = None
     ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
         """Scores, and whether each text passed: a score at or above the threshold fails."""
 
@@ -196,4 +288,75 @@ def verdicts(
         TypeError: an array has another type or number of dimensions.
         ValueError: a logit is NaN or infinite (row and column are named), the permutation is no bijection, or an
             argument breaks its rule.
+    """
+
+@final
+class Judgements:
+    """What `judge` says of each text, in the callers' order."""
+
+    @property
+    def scores(self) -> NDArray[np.float32]:
+        """Of each label, before calibration, shape (n, labels)."""
+
+    @property
+    def probabilities(self) -> NDArray[np.float32]:
+        """Of each label, after calibration; the scores themselves where there is none. Shape (n, labels)."""
+
+    @property
+    def margins(self) -> NDArray[np.float32]:
+        """Threshold minus probability, of several labels the least; above 0 where the text passed. Shape (n,)."""
+
+    @property
+    def flags(self) -> NDArray[np.uint32]:
+        """Bit i: label i is at or above its threshold, shape (n,)."""
+
+    @property
+    def passed(self) -> NDArray[np.bool_]:
+        """No label is at or above its threshold, shape (n,)."""
+
+    def __len__(self) -> int: ...
+
+def judge(
+    logits: NDArray[np.float32] | NDArray[np.float64],
+    *,
+    label_indices: Sequence[int],
+    thresholds: Sequence[float],
+    activation: Literal["softmax", "sigmoid"] = "softmax",
+    calibration: _Temperature | _Platt | _Isotonic | None = None,
+    permutation: NDArray[np.int32] | NDArray[np.int64] | None = None,
+) -> Judgements:
+    """Scores, calibrated probabilities, margins and verdicts of classified rows, in one pass.
+
+    Args:
+        logits: shape (rows, labels of the model).
+        label_indices: the columns that mean toxic, 1 to 32 of them; a text fails by any of them.
+        thresholds: one for each, in [0, 1]; a probability at or above it fails.
+        activation: `softmax` over all columns, or `sigmoid` of each by itself.
+        calibration: from scores to probabilities; None: they are the same.
+        permutation: the place of each row in the callers' list; None: rows are in order.
+
+    Raises:
+        TypeError: an array has another type or number of dimensions, or the calibration is none.
+        ValueError: a logit is NaN or infinite (row and column are named), the permutation is no bijection, or an
+            argument breaks its rule.
+    """
+
+def combine(
+    probabilities: Sequence[NDArray[np.float32]],
+    *,
+    rule: Literal["any", "all", "mean", "weighted"],
+    thresholds: Sequence[float],
+    weights: Sequence[float] | None = None,
+) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.bool_]]:
+    """Probability, margin and verdict of each text by several screeners together.
+
+    Args:
+        probabilities: of each screener, shape (n,).
+        rule: `any` fails what any screener fails, `all` what all of them fail, each by its own threshold; `mean` and
+            `weighted` compare the mean with one threshold.
+        thresholds: one for each screener, or the one of the mean.
+        weights: one for each screener, for rule `weighted` alone.
+
+    Raises:
+        ValueError: a probability is NaN or outside [0, 1] (screener and row are named), or an argument does not fit.
     """

@@ -3,16 +3,21 @@
 //! With `t = 1 + ln(count)` (or the count itself) the logit is `b + sum(t c) / sqrt(sum(t^2 d))`, where
 //! `c = coefficient * r * idf` and `d = idf^2` are folded at load.
 
+mod bytes;
+mod counts;
+mod tables;
 mod words;
+
+use std::sync::{Mutex, TryLockError};
 
 use crate::error::{Error, Result};
 use crate::hash::FastMap;
-use crate::parallel;
+use crate::parallel::{self, Workers};
+use crate::unicode::text::{Characters, Preprocessing};
 use crate::verdict::sigmoid;
-use words::{Preprocessing, WordScratch, each_word};
-
-const NO_FEATURE: u32 = u32::MAX;
-const ROOT: u32 = 0;
+use counts::Counts;
+use tables::{Edge, Edges, NONE, Words};
+use words::Prepared;
 
 /// What scikit-learn fitted, one entry per n-gram.
 #[derive(Debug, Clone, Copy)]
@@ -53,30 +58,33 @@ struct Feature {
 
 /// The screener; it never changes after loading.
 ///
-/// N-grams are paths in a tree: the children of a node are keyed by node and word, so no text is joined. Words and
-/// inner nodes are there even where only a longer n-gram was kept.
+/// N-grams are paths in a tree. A word is found by its bytes and is a node; from a node, a word leads to a longer n-gram.
+/// So no text is ever joined. Words and inner nodes are there even where only a longer n-gram was kept.
 pub struct NbLogistic {
-    words: FastMap<Box<[u8]>, u32>,
-    children: FastMap<u64, u32>,
-    /// Of each node, the n-gram that ends there.
-    feature_of: Vec<u32>,
+    words: Words,
+    /// Of each word, the n-gram that it is alone.
+    unigrams: Vec<u32>,
+    edges: Edges,
     features: Vec<Feature>,
     weights: Vec<f64>,
     intercept: f64,
     settings: Settings,
+    characters: Characters,
+    kept: Mutex<Vec<Scratch>>,
 }
 
 /// Buffers kept from text to text.
 #[derive(Default)]
 struct Scratch {
-    text: WordScratch,
-    words: Vec<Option<u32>>,
-    found: Vec<u32>,
+    text: Prepared,
+    words: Vec<u32>,
+    /// Paths so far: node and number of the word that comes next.
+    paths: Vec<(u32, u32)>,
+    counts: Counts,
 }
 
-fn edge(node: u32, word: u32) -> u64 {
-    u64::from(node) << 32 | u64::from(word)
-}
+/// Scratch states kept for later calls.
+const MOST_KEPT: usize = 64;
 
 impl NbLogistic {
     /// Folds the parts.
@@ -87,21 +95,24 @@ impl NbLogistic {
     pub fn new<S: AsRef<str>>(parts: Parts<'_, S>, settings: Settings) -> Result<Self> {
         check(&parts, settings)?;
         let count = parts.vocabulary.len();
-        let mut this = Self {
-            words: FastMap::default(),
-            children: FastMap::default(),
-            feature_of: vec![NO_FEATURE],
-            features: Vec::with_capacity(count),
-            weights: (0..count).map(|i| parts.coef[i] * parts.r[i]).collect(),
+        // Frequent n-grams first: what most texts need lies close together then.
+        let mut order: Vec<usize> = (0..count).collect();
+        order.sort_by(|&a, &b| parts.idf[a].total_cmp(&parts.idf[b]));
+        let tree = Tree::of(parts.vocabulary, &order, settings)?;
+        let weights: Vec<f64> = (0..count).map(|i| parts.coef[i] * parts.r[i]).collect();
+        let feature = |&i: &usize| Feature { c: weights[i] * parts.idf[i], d: parts.idf[i] * parts.idf[i] };
+        let Settings { lowercase, strip_accents, .. } = settings;
+        Ok(Self {
+            features: order.iter().map(feature).collect(),
+            words: Words::of(&tree.words),
+            unigrams: tree.unigrams,
+            edges: Edges::new(tree.edges),
+            weights,
             intercept: parts.intercept,
             settings,
-        };
-        for (index, ngram) in parts.vocabulary.iter().enumerate() {
-            this.insert(index, ngram.as_ref())?;
-            let idf = parts.idf[index];
-            this.features.push(Feature { c: this.weights[index] * idf, d: idf * idf });
-        }
-        Ok(this)
+            characters: Characters::new(Preprocessing { lowercase, strip_accents }),
+            kept: Mutex::new(Vec::new()),
+        })
     }
 
     /// How texts become n-grams.
@@ -125,73 +136,168 @@ impl NbLogistic {
     }
 
     /// The score of each text, in [0, 1] and in the callers' order.
-    pub fn score<S: AsRef<str> + Sync>(&self, texts: &[S], threads: usize) -> Vec<f64> {
+    ///
+    /// # Errors
+    /// [`Error::Interrupted`].
+    pub fn score<S: AsRef<str> + Sync>(&self, texts: &[S], workers: Workers<'_>) -> Result<Vec<f64>> {
         let sizes = texts.iter().map(|text| text.as_ref().len());
-        let parts = parallel::map_chunks(texts, sizes, threads, |chunk| {
-            let mut scratch = Scratch::default();
-            chunk.iter().map(|text| sigmoid(self.logit(text.as_ref(), &mut scratch))).collect::<Vec<f64>>()
-        });
-        parts.concat()
+        let parts = parallel::map_chunks(texts, sizes, workers, |chunk| {
+            let mut scratch = self.take();
+            let scores = chunk
+                .iter()
+                .map(|text| sigmoid(self.logit(text.as_ref(), &mut scratch)))
+                .collect::<Vec<f64>>();
+            self.put_back(scratch);
+            scores
+        })?;
+        Ok(parts.concat())
     }
 
-    fn insert(&mut self, index: usize, ngram: &str) -> Result<()> {
-        let wrong = |rule: &str| Error::invalid(format!("vocabulary[{index}]"), format!("{ngram:?}"), rule);
-        let Settings { least_words, most_words, .. } = self.settings;
-        if !(least_words..=most_words).contains(&ngram.split(' ').count())
-            || ngram.split(' ').any(str::is_empty)
-        {
-            return Err(wrong(&format!(
-                "is not {least_words} to {most_words} words with a space between them"
-            )));
-        }
-        let mut node = ROOT;
-        for word in ngram.split(' ') {
-            let fresh = self.words.len() as u32;
-            let word = *self.words.entry(word.as_bytes().into()).or_insert(fresh);
-            let fresh = self.feature_of.len() as u32;
-            node = *self.children.entry(edge(node, word)).or_insert(fresh);
-            if node == fresh {
-                self.feature_of.push(NO_FEATURE);
-            }
-        }
-        let feature = &mut self.feature_of[node as usize];
-        if *feature != NO_FEATURE {
-            return Err(wrong("is there twice"));
-        }
-        *feature = index as u32;
-        Ok(())
-    }
-
-    /// Sums in the order of the vocabulary, so that a score depends on nothing but the text.
+    /// Sums in the order in which the n-grams first occur, so that a score depends on nothing but the text.
     fn logit(&self, text: &str, scratch: &mut Scratch) -> f64 {
-        self.find(text, scratch);
-        scratch.found.sort_unstable();
+        self.count(text, scratch);
         let (mut numerator, mut squared_norm) = (0.0, 0.0);
-        for equal in scratch.found.chunk_by(|a, b| a == b) {
-            let count = equal.len() as f64;
-            let t = if self.settings.sublinear_tf { 1.0 + count.ln() } else { count };
-            let Feature { c, d } = self.features[equal[0] as usize];
+        let sublinear = self.settings.sublinear_tf;
+        scratch.counts.drain(|feature, count| {
+            let t = if sublinear { log_count(count) } else { f64::from(count) };
+            let Feature { c, d } = self.features[feature as usize];
             numerator += t * c;
             squared_norm += t * t * d;
-        }
+        });
         if squared_norm > 0.0 { self.intercept + numerator / squared_norm.sqrt() } else { self.intercept }
     }
 
-    /// Collects the n-grams of a text that are in the vocabulary, each as often as it occurs.
-    fn find(&self, text: &str, scratch: &mut Scratch) {
-        let Scratch { text: buffers, words, found } = scratch;
-        let how =
-            Preprocessing { lowercase: self.settings.lowercase, strip_accents: self.settings.strip_accents };
+    /// Counts the n-grams of a text that are in the vocabulary: one word, two words, and so on.
+    fn count(&self, text: &str, scratch: &mut Scratch) {
+        let Scratch { text: prepared, words, paths, counts } = scratch;
+        let Settings { least_words, most_words, .. } = self.settings;
+        prepared.read(text, &self.characters);
         words.clear();
-        found.clear();
-        each_word(text, how, buffers, |word| words.push(self.words.get(word.as_bytes()).copied()));
-        for start in 0..words.len() {
-            let mut node = ROOT;
-            for &word in words[start..].iter().take(self.settings.most_words) {
-                let Some(next) = word.and_then(|word| self.children.get(&edge(node, word))) else { break };
-                node = *next;
-                found.extend(Some(self.feature_of[node as usize]).filter(|&feature| feature != NO_FEATURE));
+        prepared.each_word(|bytes, word| words.push(self.words.find(bytes, word)));
+        if least_words == 1 {
+            let unigrams = words.iter().filter_map(|&word| self.unigrams.get(word as usize).copied());
+            unigrams.filter(|&feature| feature != NONE).for_each(|feature| counts.add(feature));
+        }
+        if most_words > 1 {
+            paths.clear();
+            paths.extend(words.iter().zip(1..).map(|(&node, next)| (node, next)));
+            (2..=most_words).for_each(|_| self.extend_paths(words, paths, counts));
+        }
+    }
+
+    /// Moves each path on by one word, and drops those that no n-gram follows.
+    fn extend_paths(&self, words: &[u32], paths: &mut Vec<(u32, u32)>, counts: &mut Counts) {
+        paths.retain_mut(|(node, next)| {
+            let Some(&word) = words.get(*next as usize) else { return false };
+            let key = Edges::key(*node, word);
+            let Some(edge) = self.edges.find(key) else { return false };
+            if edge.feature != NONE {
+                counts.add(edge.feature);
             }
+            (*node, *next) = (edge.node, *next + 1);
+            edge.node != NONE
+        });
+    }
+
+    /// A scratch state of an earlier call, or a new one: a lock held while the process forked must not block the child.
+    fn take(&self) -> Scratch {
+        let kept = match self.kept.try_lock() {
+            Ok(mut kept) => kept.pop(),
+            Err(TryLockError::Poisoned(_) | TryLockError::WouldBlock) => None,
+        };
+        kept.unwrap_or_else(|| Scratch { counts: Counts::of(self.features.len()), ..Scratch::default() })
+    }
+
+    fn put_back(&self, scratch: Scratch) {
+        if let Ok(mut kept) = self.kept.try_lock()
+            && kept.len() < MOST_KEPT
+        {
+            kept.push(scratch);
+        }
+    }
+}
+
+/// `1 + ln(count)`.
+fn log_count(count: u32) -> f64 {
+    // Exact, and nearly every n-gram of a text occurs once.
+    if count == 1 { 1.0 } else { 1.0 + f64::from(count).ln() }
+}
+
+/// The n-grams while they are read; numbers are given in the order in which n-grams come.
+struct Tree<'a> {
+    words: Vec<&'a str>,
+    number_of: FastMap<&'a str, u32>,
+    unigrams: Vec<u32>,
+    edges: Vec<(u64, Edge)>,
+    place_of: FastMap<u64, usize>,
+    nodes: u32,
+}
+
+impl<'a> Tree<'a> {
+    fn of<S: AsRef<str>>(vocabulary: &'a [S], order: &[usize], settings: Settings) -> Result<Self> {
+        let mut this = Self {
+            words: Vec::new(),
+            number_of: FastMap::default(),
+            unigrams: Vec::new(),
+            edges: Vec::new(),
+            place_of: FastMap::default(),
+            nodes: 0,
+        };
+        for &index in order {
+            for word in vocabulary[index].as_ref().split(' ') {
+                let fresh = this.words.len() as u32;
+                if *this.number_of.entry(word).or_insert(fresh) == fresh {
+                    this.words.push(word);
+                }
+            }
+        }
+        this.nodes = this.words.len() as u32;
+        this.unigrams = vec![NONE; this.words.len()];
+        for (feature, &index) in order.iter().enumerate() {
+            let ngram = vocabulary[index].as_ref();
+            let wrong =
+                |rule: String| Error::invalid(format!("vocabulary[{index}]"), format!("{ngram:?}"), rule);
+            let Settings { least_words, most_words, .. } = settings;
+            if !(least_words..=most_words).contains(&ngram.split(' ').count())
+                || ngram.split(' ').any(str::is_empty)
+            {
+                return Err(wrong(format!(
+                    "is not {least_words} to {most_words} words with a space between them"
+                )));
+            }
+            let end = this.end_of(ngram);
+            if *end != NONE {
+                return Err(wrong("is there twice".to_owned()));
+            }
+            *end = feature as u32;
+        }
+        Ok(this)
+    }
+
+    /// Where the number of an n-gram stands; the way to it is made.
+    fn end_of(&mut self, ngram: &str) -> &mut u32 {
+        let numbers: Vec<u32> =
+            ngram.split(' ').filter_map(|word| self.number_of.get(word).copied()).collect();
+        let mut node = numbers[0];
+        let mut end = None;
+        for (at, &word) in numbers.iter().enumerate().skip(1) {
+            let key = Edges::key(node, word);
+            let fresh = self.edges.len();
+            let place = *self.place_of.entry(key).or_insert(fresh);
+            if place == fresh {
+                self.edges.push((key, Edge { node: NONE, feature: NONE }));
+            }
+            let edge = &mut self.edges[place].1;
+            if at + 1 < numbers.len() && edge.node == NONE {
+                edge.node = self.nodes;
+                self.nodes += 1;
+            }
+            node = edge.node;
+            end = Some(place);
+        }
+        match end {
+            Some(place) => &mut self.edges[place].1.feature,
+            None => &mut self.unigrams[numbers[0] as usize],
         }
     }
 }
@@ -234,7 +340,7 @@ mod tests {
     #[test]
     fn the_logit_is_the_normalised_sum() {
         let model = model(&["bad", "bad dog", "cat"]).unwrap();
-        let logit = |text: &str| model.logit(text, &mut Scratch::default());
+        let logit = |text: &str| model.logit(text, &mut model.take());
         assert_eq!(logit("nothing known"), -1.0);
         assert_eq!(logit("BÁD"), 0.0);
         assert!((logit("bad dog") - (3.0 / 5.0f64.sqrt() - 1.0)).abs() < 1e-12);
@@ -245,9 +351,10 @@ mod tests {
     #[test]
     fn a_bigram_is_found_though_its_words_are_not_in_the_vocabulary() {
         let model = model(&["very bad"]).unwrap();
-        assert_eq!(model.logit("very bad", &mut Scratch::default()), 0.0);
-        assert_eq!(model.logit("very, BAD very", &mut Scratch::default()), 0.0);
-        assert_eq!(model.logit("bad very", &mut Scratch::default()), -1.0);
+        let logit = |text: &str| model.logit(text, &mut model.take());
+        assert_eq!(logit("very bad"), 0.0);
+        assert_eq!(logit("very, BAD very"), 0.0);
+        assert_eq!(logit("bad very"), -1.0);
     }
 
     #[test]

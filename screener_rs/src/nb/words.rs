@@ -1,64 +1,157 @@
 //! The words of a text, as scikit-learn's `TfidfVectorizer` finds them with its default pattern `(?u)\b\w\w+\b`.
+//!
+//! A text becomes its lower-cased bytes and one bit per byte that tells whether it belongs to a word. Words are then the
+//! runs of ones, found by counting zeros, with no branch on any single character.
 
-use crate::unicode::text::{is_word, push_lower, push_stripped};
+use super::bytes::{BLOCK, classify, load};
+use crate::unicode::text::Characters;
 
 /// Shorter words are no words for the pattern, in characters.
 const SHORTEST: usize = 2;
 
-/// What happens to a text before it is cut.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Preprocessing {
-    pub lowercase: bool,
-    pub strip_accents: bool,
-}
+/// Bytes after the end of the text, so that every word can be read 16 bytes at a time.
+const SLACK: usize = 16;
 
-/// Buffers kept from text to text.
+/// A text made ready to be cut into words; its buffers are kept from text to text.
 #[derive(Default)]
-pub(crate) struct WordScratch {
-    lowered: String,
-    stripped: String,
+pub(crate) struct Prepared {
+    bytes: Vec<u8>,
+    /// One bit per byte: belongs to a word.
+    words: Vec<u64>,
+    changed: String,
+    is_ascii: bool,
 }
 
-/// Calls `found` with each word of a text.
-pub(crate) fn each_word(text: &str, how: Preprocessing, scratch: &mut WordScratch, found: impl FnMut(&str)) {
-    let WordScratch { lowered, stripped } = scratch;
-    let mut text = text;
-    if how.lowercase {
-        lowered.clear();
-        push_lower(text, lowered);
-        text = lowered;
+impl Prepared {
+    /// Reads a text.
+    pub fn read(&mut self, text: &str, characters: &Characters) {
+        self.is_ascii = self.classify(text.as_bytes(), characters.lowers());
+        if !self.is_ascii {
+            let mut changed = std::mem::take(&mut self.changed);
+            changed.clear();
+            characters.push(text, &mut changed);
+            self.classify(changed.as_bytes(), false);
+            self.mark_word_characters(&changed, characters);
+            self.changed = changed;
+        }
+        self.bytes.extend_from_slice(&[0; SLACK]);
     }
-    if how.strip_accents && !text.is_ascii() {
-        stripped.clear();
-        push_stripped(text, stripped);
-        text = stripped;
+
+    /// Calls `found` with all bytes and the place of each word among them.
+    pub fn each_word(&self, mut found: impl FnMut(&[u8], std::ops::Range<usize>)) {
+        let mut carry = 0;
+        let mut start = 0;
+        let mut inside = false;
+        for (block, &word) in self.words.iter().enumerate() {
+            // A one where a word begins or has ended: the two take turns.
+            let mut edges = word ^ (word << 1 | carry);
+            carry = word >> 63;
+            while edges != 0 {
+                let at = block * BLOCK + edges.trailing_zeros() as usize;
+                edges &= edges - 1;
+                if inside && self.is_long_enough(start, at) {
+                    found(&self.bytes, start..at);
+                }
+                start = at;
+                inside = !inside;
+            }
+        }
+        let end = self.bytes.len() - SLACK;
+        if inside && self.is_long_enough(start, end) {
+            found(&self.bytes, start..end);
+        }
     }
-    text.split(|c| !is_word(c)).filter(|word| is_long_enough(word)).for_each(found);
+
+    /// Copies the text, with ASCII in lower case if asked for, and marks its ASCII words; whether it is all ASCII.
+    fn classify(&mut self, text: &[u8], lowercase: bool) -> bool {
+        self.bytes.clear();
+        self.words.clear();
+        let mut beyond_ascii = 0;
+        let (blocks, rest) = text.as_chunks::<BLOCK>();
+        let mut last = [0; BLOCK];
+        last[..rest.len()].copy_from_slice(rest);
+        for block in blocks.iter().chain(std::iter::once(&last)) {
+            let (lowered, word, beyond) = classify(block, lowercase);
+            self.bytes.extend_from_slice(&lowered);
+            self.words.push(word);
+            beyond_ascii |= beyond;
+        }
+        self.bytes.truncate(text.len());
+        beyond_ascii == 0
+    }
+
+    fn mark_word_characters(&mut self, text: &str, characters: &Characters) {
+        for (at, c) in text.char_indices().filter(|&(_, c)| !c.is_ascii() && characters.is_word(c)) {
+            for at in at..at + c.len_utf8() {
+                self.words[at / BLOCK] |= 1 << (at % BLOCK);
+            }
+        }
+    }
+
+    fn is_long_enough(&self, start: usize, end: usize) -> bool {
+        let continues = |byte: &&u8| **byte & 0xC0 != 0x80;
+        end - start >= SHORTEST
+            && (self.is_ascii
+                || end - start > 4 * (SHORTEST - 1)
+                || self.bytes[start..end].iter().filter(continues).count() >= SHORTEST)
+    }
 }
 
-fn is_long_enough(word: &str) -> bool {
-    word.len() >= SHORTEST && (word.is_ascii() || word.chars().nth(SHORTEST - 1).is_some())
+/// The bytes of a word as two integers, with zeros after its end; none where it has more than 16.
+pub(crate) fn short_key(bytes: &[u8], word: &std::ops::Range<usize>) -> Option<[u64; 2]> {
+    let length = word.len();
+    if length > 16 {
+        return None;
+    }
+    let [low, high] = load(bytes, word.start);
+    let kept = |bytes: usize| u64::MAX.checked_shr(64 - 8 * bytes as u32).unwrap_or(0);
+    Some([low & kept(length.min(8)), high & kept(length.saturating_sub(8))])
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::unicode::text::Preprocessing;
 
     fn words(text: &str, lowercase: bool, strip_accents: bool) -> Vec<String> {
         let mut all = Vec::new();
-        let how = Preprocessing { lowercase, strip_accents };
-        each_word(text, how, &mut WordScratch::default(), |word| all.push(word.to_owned()));
+        let mut prepared = Prepared::default();
+        prepared.read(text, &Characters::new(Preprocessing { lowercase, strip_accents }));
+        prepared.each_word(|bytes, word| all.push(String::from_utf8(bytes[word].to_vec()).unwrap()));
         all
     }
 
     #[test]
     fn words_have_two_characters_or_more() {
         assert_eq!(words("I'm a_b é éé x1, 日本", true, false), ["a_b", "éé", "x1", "日本"]);
+        assert_eq!(words("𝐀 𝐀𝐁", false, false), ["𝐀𝐁"]);
+        assert_eq!(words("", true, true), [""; 0]);
     }
 
     #[test]
     fn lowering_comes_before_stripping() {
-        assert_eq!(words("ÉTÉ İS", true, true), ["ete", "is"]);
+        assert_eq!(words("ÉTÉ İS TM™", true, true), ["ete", "is", "tmTM"]);
         assert_eq!(words("ÉTÉ", false, true), ["ETE"]);
+    }
+
+    #[test]
+    fn words_cross_the_blocks_in_which_a_text_is_read() {
+        for length in 58..72 {
+            let long = "Q".repeat(length);
+            let lower = long.to_lowercase();
+            assert_eq!(words(&format!("{long} ab"), true, true), [lower.as_str(), "ab"]);
+            assert_eq!(words(&format!("é{long}!ab"), true, true), [format!("e{lower}").as_str(), "ab"]);
+            assert_eq!(words(&long, true, true), [lower]);
+        }
+    }
+
+    #[test]
+    fn a_short_key_holds_the_word_and_zeros() {
+        let bytes = b"abcdefghijklmnopqrstuvwxyz0123456789";
+        assert_eq!(short_key(bytes, &(1..3)), Some([u64::from(b'b') | u64::from(b'c') << 8, 0]));
+        assert_eq!(short_key(bytes, &(0..8)), Some([u64::from_le_bytes(*b"abcdefgh"), 0]));
+        let whole = [u64::from_le_bytes(*b"abcdefgh"), u64::from_le_bytes(*b"ijklmnop")];
+        assert_eq!(short_key(bytes, &(0..16)), Some(whole));
+        assert_eq!(short_key(bytes, &(0..17)), None);
     }
 }

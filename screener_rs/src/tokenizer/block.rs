@@ -1,6 +1,6 @@
 //! Classes of 64 bytes at once, as bit masks: with AVX2 where the processor has it, else byte by byte.
 //!
-//! This is the only file with `unsafe`, and it has two reasons: intrinsics that load from memory, here always from an
+//! `unsafe` is here for two reasons: intrinsics that load from memory, here always from an
 //! array of the right size, and the call of code compiled for AVX2, here always behind its detection.
 
 /// Bytes of a block.
