@@ -146,3 +146,58 @@ def test_an_overlong_source_is_an_error_by_choice() -> None:
 def test_sources_that_are_all_overlong_are_an_error() -> None:
     with pytest.raises(DataError, match="all 2 sources have more than 4 tokens"):
         drop_overlong(["a", "b"], [8, 9], 4, "skip")
+
+
+MANY = [f"toxic {number}" for number in range(200)], [f"neutral {number}" for number in range(60)]
+ESTIMATED = {"verdictNoise": {"correction": "estimated", "certainRows": 20}}
+
+
+def spec_with(method: dict[str, Any], **data: object) -> SROJobSpec:
+    spec = spec_of(**data).to_wire()
+    return SROJobSpec.model_validate({**spec, "method": method})
+
+
+def test_rows_whose_verdict_is_certain_are_kept_from_the_screener_alone(tmp_path: Path) -> None:
+    plain = load(tmp_path, spec_of(), toxic=MANY[0], neutral=MANY[1])
+    found = load(tmp_path, spec_with(ESTIMATED), toxic=MANY[0], neutral=MANY[1])
+    assert (len(found.certain_toxic), len(found.certain_neutral)) == (20, 20)
+    assert sorted([*found.certain_toxic, *found.screener_toxic]) == sorted(plain.screener_toxic)
+    assert sorted([*found.certain_neutral, *found.screener_neutral]) == sorted(MANY[1])
+    assert (found.leader_toxic, found.evaluation, found.neutral) == (
+        plain.leader_toxic,
+        plain.evaluation,
+        plain.neutral,
+    )
+
+
+def test_a_screener_that_is_loaded_errs_on_rows_of_the_leader(tmp_path: Path) -> None:
+    spec = spec_with(ESTIMATED).to_wire()
+    spec["screener"] = {"model": "file:screener.json"}
+    found = load(tmp_path, SROJobSpec.model_validate(spec), toxic=MANY[0], neutral=MANY[1])
+    assert found.certain_toxic == found.leader_toxic[:20]
+
+
+def test_too_few_rows_to_keep_some_apart_are_refused_by_field(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"spec.method.verdictNoise.certainRows: 20 of 16 toxic rows"):
+        load(tmp_path, spec_with(ESTIMATED))
+
+
+def write_pairs(folder: Path, rows: list[tuple[str, str]]) -> SROJobSpec:
+    (folder / "pairs.tsv").write_text("bad\tgood\n" + "".join(f"{x}\t{y}\n" for x, y in rows))
+    pairs = {"uri": "file:pairs.tsv", "toxicColumn": "bad", "neutralColumn": "good"}
+    return spec_with({"type": "SFT"}, parallel=pairs)
+
+
+def test_pairs_are_read_but_those_that_are_measured(tmp_path: Path) -> None:
+    rows = [(text, f"mild {text}") for text in TOXIC]
+    found = load(tmp_path, write_pairs(tmp_path, [*rows, ("toxic 1", " "), rows[0]]))
+    assert sorted(x for x, _ in found.parallel) == sorted(set(TOXIC) - set(found.evaluation))
+    assert all(y == f"mild {x}" for x, y in found.parallel)
+    assert found.counts["parallel_measured"] == 8
+    assert found.fingerprint != load(tmp_path, spec_of()).fingerprint
+
+
+def test_pairs_that_are_all_measured_are_refused_by_field(tmp_path: Path) -> None:
+    evaluated = load(tmp_path, spec_of()).evaluation
+    with pytest.raises(DataError, match=r"spec.data.parallel: .* has no pairs to learn from"):
+        load(tmp_path, write_pairs(tmp_path, [(text, "mild") for text in evaluated]))

@@ -44,7 +44,7 @@ class OnlineDPOSpec(ApiModel):
       "is required for correction known, or falsePassRate and falseFailRate are", at=".rate",
       reason="FieldValueRequired")  # fmt: skip
 @rule("self.correction == 'known' || !(has(self.rate) || has(self.falsePassRate) || has(self.falseFailRate))",
-      "must be known where a rate is given", at=".correction", shows="self.correction")  # fmt: skip
+      "must be known where a rate is given", at=".correction")  # fmt: skip
 @rule("!has(self.rate) || !(has(self.falsePassRate) || has(self.falseFailRate))",
       "must be absent where falsePassRate or falseFailRate is given", at=".rate",
       reason="FieldValueForbidden")  # fmt: skip
@@ -80,7 +80,7 @@ class VerdictNoiseSpec(ApiModel):
 @rule("self.type == 'OnlineDPO' || !has(self.onlineDPO)", "is only for type OnlineDPO", at=".onlineDPO",
       reason="FieldValueForbidden")  # fmt: skip
 @rule("self.type == 'SRO' || self.verdictNoise.correction == 'none'", "is only for type SRO",
-      at=".verdictNoise.correction", shows="self.verdictNoise.correction", reason="FieldValueForbidden")  # fmt: skip
+      at=".verdictNoise.correction", reason="FieldValueForbidden")  # fmt: skip
 @rule("self.type != 'SFT' || self.klWeight == 0.0", "is not for type SFT, which draws no paraphrases to estimate it on",
       at=".klWeight", reason="FieldValueForbidden")  # fmt: skip
 @rule("!(self.type in ['RAFT', 'SFT']) || self.klWeight > 0.0 || self.updateReferenceEverySteps == 0",
