@@ -107,6 +107,18 @@ def test_the_share_won_back_is_that_of_the_harm() -> None:
     assert (found.mean, found.low, found.high) == pytest.approx((0.75, 0.75, 0.75))
 
 
+def test_rows_that_one_side_lacks_are_left_out_on_both(tmp_path: Path) -> None:
+    assert difference(values(0.4, 0.9, 0.6), values(0.2, np.nan, 0.4)).mean == pytest.approx(0.2)
+    assert estimate(values(0.2, np.nan, 0.4)).mean == pytest.approx(0.3)
+    file = tmp_path / "reference.jsonl"
+    file.write_text(
+        '{"source": "a", "paraphrase": "b", "figures": {"joint": 0.5}}\n{"source": "c", "paraphrase": null}\n'
+    )
+    found = read_rows(file)
+    assert found is not None
+    assert np.isnan(found.values["joint"]).tolist() == [False, True]
+
+
 def test_where_nothing_was_lost_nothing_is_won_back() -> None:
     assert recovered(values(0.9), values(0.8), values(0.8)) is None
 

@@ -22,7 +22,8 @@ class RowFigures:
 
     sources: tuple[str, ...]
     values: Mapping[str, Values]
-    """By the figure's name in `status.evaluation`, each of shape (rows,)."""
+    """By the figure's name in `status.evaluation`, each of shape (rows,); NaN where a row was not measured, as a source for which
+    nobody wrote a reference."""
 
 
 class Estimate(ApiModel):
@@ -48,10 +49,11 @@ def read_rows(path: Path) -> RowFigures | None:
         rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
     except FileNotFoundError:
         return None
-    if not rows or not all(row.get("figures") for row in rows):
+    names = dict.fromkeys(name for row in rows for name in row.get("figures", {}))
+    if not names:
         return None
-    names = [name for name in rows[0]["figures"] if all(name in row["figures"] for row in rows)]
-    values = {name: np.array([row["figures"][name] for row in rows], dtype=np.float64) for name in names}
+    measured = [row.get("figures", {}) for row in rows]
+    values = {name: np.array([row.get(name, np.nan) for row in measured], dtype=np.float64) for name in names}
     return RowFigures(sources=tuple(str(row["source"]) for row in rows), values=values)
 
 
@@ -69,12 +71,13 @@ def draws(rows: int, *, seed: int = 0) -> NDArray[np.int64]:
 
 
 def estimate(values: Values, seeds: Sequence[float] = ()) -> Estimate:
-    """The mean with its percentile bootstrap interval.
+    """The mean with its percentile bootstrap interval, over the rows that were measured.
 
     Args:
-        values: of each row, averaged over seeds, shape (rows,).
+        values: of each row, averaged over seeds, shape (rows,), at least one of them measured.
         seeds: the mean of each seed.
     """
+    (values,) = _measured(values)
     resampled = values[draws(len(values))].mean(axis=1)
     return _with_interval(float(values.mean()), resampled, seeds)
 
@@ -86,6 +89,7 @@ def difference(of: Values, against: Values) -> Estimate:
 
 def ratio(of: Values, against: Values) -> Estimate | None:
     """mean(of) / mean(against) on the same rows; None where the second mean is 0."""
+    of, against = _measured(of, against)
     if against.mean() == 0:
         return None
     chosen = draws(len(of))
@@ -96,6 +100,7 @@ def ratio(of: Values, against: Values) -> Estimate | None:
 
 def recovered(of: Values, harmed: Values, clean: Values) -> Estimate | None:
     """(of - harmed) / (clean - harmed): the share of the harm that is won back; None where nothing was lost."""
+    of, harmed, clean = _measured(of, harmed, clean)
     lost = clean.mean() - harmed.mean()
     if lost <= 0:
         return None
@@ -108,6 +113,12 @@ def recovered(of: Values, harmed: Values, clean: Values) -> Estimate | None:
     return _with_interval(
         float((of.mean() - harmed.mean()) / lost), (of - harmed)[chosen].mean(axis=1)[kept] / below[kept]
     )
+
+
+def _measured(*sides: Values) -> list[Values]:
+    """The rows that were measured on all sides."""
+    there = ~np.isnan(np.sum(sides, axis=0))
+    return [side[there] for side in sides]
 
 
 def _with_interval(mean: float, resampled: Values, seeds: Sequence[float] = ()) -> Estimate:
