@@ -180,6 +180,10 @@ bench-screener: setup $(VENV)/.rivals ## today's ratios of the scoring extension
 bench-screener-quick: setup $(VENV)/.rivals ## the same in under a minute
 	$(BIN)/python benchmarks/screener/bench.py --quick
 
+.PHONY: test-resume
+test-resume: setup ## kills, damaged checkpoints, a full disk, other numbers of processes: a table of what was expected and seen
+	$(BIN)/python benchmarks/resume/faults.py
+
 .PHONY: bench-train
 bench-train: $(BENCH)/.requirements ## samples per second and peak memory against TRL's OnlineDPOTrainer (20 minutes; LIMIT=--quick: 4)
 	DS_ACCELERATOR=cpu $(BENCH)/bin/python benchmarks/train/bench.py $(LIMIT)

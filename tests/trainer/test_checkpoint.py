@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 
 from sro_trainer.checkpoint import (
     MANIFEST,
@@ -14,6 +15,7 @@ from sro_trainer.checkpoint import (
     delete_older,
     latest_verified,
     save_checkpoint,
+    save_tensors,
     verify,
 )
 from sro_trainer.distributed import World
@@ -130,3 +132,27 @@ def test_another_error_while_writing_is_not_taken_for_a_full_volume(tmp_path: Pa
 def test_other_users_may_read_a_checkpoint(tmp_path: Path, world: World) -> None:
     folder = save(tmp_path, world, 1)
     assert {path.stat().st_mode & 0o777 for path in folder.rglob("*")} == {0o644, 0o755}
+
+
+def test_a_checkpoint_that_cannot_fit_is_refused_before_anything_is_written(tmp_path: Path, world: World) -> None:
+    written: list[Path] = []
+    with pytest.raises(NoSpaceError, match=r"it takes about \d+ MiB, \d+ MiB are free"):
+        save_checkpoint(
+            tmp_path, "b-training-000000001", written.append, state=None, fingerprint="rows", world=world,
+            expected_bytes=1 << 60,
+        )  # fmt: skip
+    assert written == []
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_tensor_file_that_is_too_large_names_the_cause(tmp_path: Path) -> None:
+    import resource
+
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (4096, before[1]))
+        with pytest.raises(OSError) as failure:
+            save_tensors({"w": torch.zeros(100_000)}, tmp_path / "w.safetensors")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert failure.value.errno == errno.EFBIG

@@ -58,10 +58,22 @@ def test_threads_are_shared_out_unless_the_user_says(tmp_path: Path) -> None:
         ([(0, 75), (1, 64)], (1, 64)),
         ([(1, 137), (0, 1)], (1, 137)),
         ([(1, 1), (0, 73)], (0, 73)),
+        ([(1, 74), (0, 137)], (0, 137)),
+        ([(1, 74), (0, 0)], (1, 74)),
         ([(1, 1), (0, 76)], (0, 76)),
         ([(0, 0), (1, 3)], (1, 3)),
     ],
-    ids=["all well", "diverged", "configuration", "killed first", "full volume", "asked to stop", "one of two"],
+    ids=[
+        "all well",
+        "diverged",
+        "configuration",
+        "killed first",
+        "full volume",
+        "a peer's death",
+        "a peer elsewhere",
+        "asked to stop",
+        "one of two",
+    ],
 )
 def test_the_most_telling_end_is_reported(ended: list[tuple[int, int]], expected: tuple[int, int]) -> None:
     assert most_telling(ended) == expected

@@ -148,7 +148,7 @@ def test_a_damaged_checkpoint_costs_its_steps_and_no_more(tmp_path: Path, world:
     with pytest.raises(PowerCutError):
         train(tiny_job(cut, optimization={"checkpointEverySteps": 1}), world, cut_at("Training", 4))
     newest = cut / "out" / "checkpoints" / "b-training-000000003"
-    next(newest.rglob("*.pt")).write_bytes(b"noise")
+    next(newest.glob("trained-*")).write_bytes(b"noise")
     train(tiny_job(cut, optimization={"checkpointEverySteps": 1}), world)
     assert metrics(cut) == metrics(whole)
 
@@ -232,6 +232,37 @@ def test_a_run_that_cannot_be_says_why(
 ) -> None:
     with pytest.raises(error, match=message):
         train(tiny_job(tmp_path, **spec), world)
+
+
+def test_the_references_scores_of_sources_outlive_a_cut(tmp_path: Path, world: World) -> None:
+    # 12 sources in batches of 8: from the second step on, sources come back whose score was computed in another batch.
+    spec = {"data": {"toxic": {"uri": "file:toxic.txt", "maxRows": 36}}}
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    whole.mkdir()
+    cut.mkdir()
+    train(tiny_job(whole, **spec), world)
+    with pytest.raises(PowerCutError):
+        train(tiny_job(cut, **spec), world, cut_at("Training", 3))
+    train(tiny_job(cut, **spec), world)
+    assert metrics(cut) == metrics(whole)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("first", "then"), [(2, 1), (1, 2)], ids=["two, then one", "one, then two"])
+def test_a_run_goes_on_with_another_number_of_processes(first: int, then: int, tmp_path: Path, world: World) -> None:
+    whole, changed = tmp_path / "whole", tmp_path / "changed"
+    whole.mkdir()
+    changed.mkdir()
+    train(tiny_job(whole), world)
+    for processes, steps in ((first, 2), (then, 4)):
+        config = tiny_job(changed, compute={"processesPerNode": processes}, optimization={"steps": steps})
+        trainer = spawn(config, changed)
+        assert trainer.wait(300) == ExitCode.COMPLETE, (changed / "log").read_text()
+    for ours, theirs in zip(metrics(whole), metrics(changed), strict=True):
+        assert theirs["loss"] == pytest.approx(ours["loss"], rel=1e-4)
+        assert theirs.get("outcomes") == ours.get("outcomes")
+    for name, value in weights(whole).items():
+        torch.testing.assert_close(weights(changed)[name], value, atol=5e-4, rtol=1e-3)
 
 
 @pytest.mark.slow

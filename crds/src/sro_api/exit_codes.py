@@ -20,6 +20,8 @@ class ExitCode(IntEnum):
     """A remote source does not answer; the next attempt may reach it."""
     NO_SPACE = 73
     """The volume is full; the last complete checkpoint stands."""
+    PEER_LOST = 74
+    """Another rank is gone or silent; its own end tells why, and the next attempt goes on from the last checkpoint."""
     RENDEZVOUS_FAILED = 75
     """The ranks did not find each other in time."""
     TERMINATED = 76

@@ -6,6 +6,7 @@ import errno
 import hashlib
 import logging
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,6 +15,9 @@ from pathlib import Path
 from typing import Annotated
 
 from pydantic import Field, ValidationError
+from safetensors import SafetensorError
+from safetensors.torch import save_file
+from torch import Tensor
 
 from sro_api.base import ApiModel
 from sro_trainer.distributed import World
@@ -42,6 +46,7 @@ class Manifest(ApiModel):
     fingerprint: str
     """Of the rows that the run learns from."""
     world_size: int
+    """Processes that wrote it; any other number can read it."""
     files: dict[str, FileSum]
 
 
@@ -65,6 +70,7 @@ def save_checkpoint(
     state: TrainingState | None,
     fingerprint: str,
     world: World,
+    expected_bytes: int = 0,
 ) -> Path:
     """Write a checkpoint; every rank must call it.
 
@@ -75,27 +81,68 @@ def save_checkpoint(
         state: where the run is.
         fingerprint: of the run's rows.
         world: the ranks.
+        expected_bytes: an estimate of all files together; a volume with less free is refused before anything is written.
 
     Raises:
-        NoSpaceError: the volume is full; nothing is left of the attempt.
+        NoSpaceError: the volume is full, on some rank; nothing is left of the attempt. All ranks raise it together.
     """
-    staging = folder / f"{STAGING_PREFIX}{name}"
-    if world.is_main:
-        with no_space_reported(folder, staging):
-            shutil.rmtree(staging, ignore_errors=True)
-            staging.mkdir(parents=True)
-    world.barrier()
-    with no_space_reported(folder, staging):
-        write(staging)
-    world.barrier()
-    target = folder / name
-    if world.is_main:
-        with no_space_reported(folder, staging):
-            _seal(staging, state=state, fingerprint=fingerprint, world_size=world.size)
-            _put_in_place(staging, target)
-            verify(target)
-    world.barrier()
+    staging, target = folder / f"{STAGING_PREFIX}{name}", folder / name
+
+    def begin() -> None:
+        shutil.rmtree(staging, ignore_errors=True)
+        staging.mkdir(parents=True)
+        refuse_full_volume(folder, expected_bytes)
+
+    def finish() -> None:
+        _seal(staging, state=state, fingerprint=fingerprint, world_size=world.size)
+        _put_in_place(staging, target)
+        verify(target)
+
+    _together(world, folder, staging, begin if world.is_main else None)
+    _together(world, folder, staging, lambda: write(staging))
+    _together(world, folder, staging, finish if world.is_main else None)
     return target
+
+
+def save_tensors(tensors: dict[str, Tensor], path: Path) -> None:
+    """Write a safetensors file.
+
+    Raises:
+        OSError: it could not be written; safetensors' own error hides the cause in its text.
+    """
+    try:
+        save_file(tensors, path)
+    except SafetensorError as error:
+        cause = re.search(r"os error (\d+)", str(error))
+        raise OSError(int(cause[1]) if cause else errno.EIO, str(error)) from error
+
+
+def refuse_full_volume(folder: Path, expected_bytes: int) -> None:
+    """Refuse a write that cannot fit.
+
+    Raises:
+        NoSpaceError: less than `expected_bytes` is free.
+    """
+    free = shutil.disk_usage(folder).free
+    if free < expected_bytes:
+        raise NoSpaceError(
+            f"no space for a checkpoint on the volume of {folder}: it takes about {expected_bytes >> 20} MiB, {free >> 20} MiB are "
+            "free; the last complete checkpoint stands"
+        )
+
+
+def _together(world: World, folder: Path, staging: Path, work: Callable[[], None] | None) -> None:
+    """Do this rank's part; a full volume on one of them ends it on all, so that none waits for a rank that is gone."""
+    refusal: NoSpaceError | None = None
+    try:
+        with no_space_reported(folder, staging):
+            if work is not None:
+                work()
+    except NoSpaceError as error:
+        refusal = error
+    if world.any(refusal is not None):
+        shutil.rmtree(staging, ignore_errors=True)
+        raise refusal or NoSpaceError(f"no space left on the volume of {folder}, says another rank")
 
 
 def verify(folder: Path) -> Checkpoint:
@@ -159,7 +206,7 @@ def no_space_reported(folder: Path, staging: Path) -> Iterator[None]:
 
 def _is_full(error: OSError | RuntimeError, folder: Path) -> bool:
     if isinstance(error, OSError):
-        return error.errno in (errno.ENOSPC, errno.EDQUOT)
+        return error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
     # torch reports a short write as a RuntimeError without a cause.
     return folder.exists() and shutil.disk_usage(folder).free < SPARE_BYTES
 

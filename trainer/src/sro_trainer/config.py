@@ -69,13 +69,12 @@ def is_uploaded(config: RunConfig) -> bool:
     return parse_uri(config.spec.output.uri).scheme == "fsspec"
 
 
-def run_fingerprint(config: RunConfig, rows: str, world_size: int) -> str:
+def run_fingerprint(config: RunConfig, rows: str) -> str:
     """What a checkpoint must have been made with for this run to go on from it.
 
     Args:
-        config: of the run. How long it runs, how often it saves and where its pods run may differ.
+        config: of the run. How long it runs, how often it saves, where its pods run and how many they are may differ.
         rows: fingerprint of the data.
-        world_size: processes, among which a checkpoint is divided.
     """
     spec = config.spec.to_wire()
     plan = {
@@ -84,5 +83,5 @@ def run_fingerprint(config: RunConfig, rows: str, world_size: int) -> str:
         if key not in ("steps", "epochs", "checkpointEverySteps", "evaluateEverySteps", "keepCheckpoints")
     }
     kept = {key: spec.get(key) for key in ("leader", "screener", "guards", "method", "deepspeed")}
-    text = json.dumps([kept, plan, rows, world_size], sort_keys=True)
+    text = json.dumps([kept, plan, rows], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()

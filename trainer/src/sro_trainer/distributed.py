@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -16,12 +17,16 @@ import torch.distributed as dist
 # torch.distributed exports them only where it was built in, which type checkers cannot see.
 from torch._C._distributed_c10d import FileStore, HashStore, Store, TCPStore
 
-from sro_trainer.errors import RendezvousError
+from sro_trainer.errors import PeerLostError, RendezvousError
 
 RENDEZVOUS_SECONDS = 300
 """How long the ranks wait for each other at the start, unless SRO_RENDEZVOUS_SECONDS says otherwise."""
 COLLECTIVE_SECONDS = 3600
-"""How long a rank waits for the others later on: rank 0 may be verifying a large checkpoint."""
+"""How long a rank waits for the others later on, unless SRO_COLLECTIVE_SECONDS says otherwise: rank 0 may be verifying a large
+checkpoint. A rank that is dead, and not silent, is noticed at once."""
+_SIGNS_OF_A_LOST_PEER = (
+    "Connection closed by peer", "Connection reset by peer", "Broken pipe", "Timed out waiting", "gloo", "NCCL", "ProcessGroup",
+)  # fmt: skip
 
 _T = TypeVar("_T")
 
@@ -78,7 +83,7 @@ def join(environment: Mapping[str, str]) -> World:
 
     Args:
         environment: RANK, LOCAL_RANK, WORLD_SIZE, and either SRO_STORE (a file that all processes of one machine share)
-            or MASTER_ADDR and MASTER_PORT.
+            or MASTER_ADDR and MASTER_PORT. SRO_RENDEZVOUS_SECONDS and SRO_COLLECTIVE_SECONDS bound the waiting.
 
     Raises:
         RendezvousError: some did not come within the time.
@@ -86,15 +91,14 @@ def join(environment: Mapping[str, str]) -> World:
     rank, size = int(environment["RANK"]), int(environment["WORLD_SIZE"])
     local_rank = int(environment["LOCAL_RANK"])
     patience = timedelta(seconds=int(environment.get("SRO_RENDEZVOUS_SECONDS", RENDEZVOUS_SECONDS)))
+    silence = int(environment.get("SRO_COLLECTIVE_SECONDS", COLLECTIVE_SECONDS))
     device = torch.device("cuda", local_rank) if torch.cuda.is_available() else torch.device("cpu")
     if device.type == "cuda":
         torch.cuda.set_device(device)
     try:
         store = _store(environment, rank, size, patience)
         backend = "nccl" if device.type == "cuda" else "gloo"
-        dist.init_process_group(
-            backend, store=store, rank=rank, world_size=size, timeout=timedelta(seconds=COLLECTIVE_SECONDS)
-        )
+        dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=timedelta(seconds=silence))
         world = World(rank=rank, local_rank=local_rank, size=size, device=device)
         world.barrier()
     except (dist.DistError, RuntimeError, OSError) as error:
@@ -104,6 +108,23 @@ def join(environment: Mapping[str, str]) -> World:
         ) from error
     _attach_deepspeed()
     return world
+
+
+@contextmanager
+def lost_peers_named(world: World) -> Iterator[None]:
+    """Tell the failure of an exchange with other ranks from every other error.
+
+    Raises:
+        PeerLostError: a rank is gone, or was silent for too long.
+    """
+    try:
+        yield
+    except (dist.DistError, RuntimeError) as error:
+        told = isinstance(error, dist.DistError) or any(sign in str(error) for sign in _SIGNS_OF_A_LOST_PEER)
+        if world.size == 1 or not told:
+            raise
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise PeerLostError(f"rank {world.rank}: another rank is gone or silent: {reason}") from error
 
 
 def leave() -> None:

@@ -43,6 +43,13 @@ class NoSpaceError(TrainerError):
     reason = "NoSpace"
 
 
+class PeerLostError(TrainerError):
+    """Another rank is gone, or did not answer in time."""
+
+    exit_code = ExitCode.PEER_LOST
+    reason = "PeerLost"
+
+
 class RendezvousError(TrainerError):
     """The ranks did not find each other in time."""
 

@@ -170,9 +170,9 @@ def most_telling(ended: Sequence[tuple[int, int]]) -> tuple[int, int]:
     """Of (local rank, exit code) in the order of their ends, the one that says why the node ended.
 
     A cause in the job itself goes before a full volume, that before a request to stop, and that before whatever happened
-    first, since a process whose peer is gone fails too.
+    first. That a peer was lost is told last: the peer's own end says more.
     """
-    failures = [end for end in ended if end[1] != 0]
+    failures = sorted((end for end in ended if end[1] != 0), key=lambda end: end[1] == ExitCode.PEER_LOST)
     ranking = [FINAL_EXIT_CODES, {ExitCode.NO_SPACE}, {ExitCode.TERMINATED}]
     for codes in ranking:
         for end in failures:

@@ -15,6 +15,7 @@ import yaml
 from sro_api import labels, run_config
 from sro_api.admission import validate_manifest
 from sro_api.base import Manifest
+from sro_api.compute import ComputeSpec
 from sro_api.run_config import RunConfig
 from sro_api.sources import output_path, parse_uri
 from sro_api.v1alpha1 import SROJob, SROJobSpec
@@ -189,7 +190,8 @@ def _continued(config: RunConfig, folder: Path) -> LocalRun:
         return LocalRun(config=config, folder=folder, state="new")
     except pydantic.ValidationError as error:
         raise ConfigurationError(f"{folder}: its run.json is of another version: --fresh starts over") from error
-    if (earlier.name, earlier.spec) != (config.name, config.spec):
+    # Where and on how many processes a run goes on is its own affair: a checkpoint does not depend on it.
+    if (earlier.name, _learnt(earlier.spec)) != (config.name, _learnt(config.spec)):
         raise ConfigurationError(
             f"{folder}: holds a run of another specification: --fresh starts over, --output DIR goes elsewhere"
         )
@@ -197,6 +199,10 @@ def _continued(config: RunConfig, folder: Path) -> LocalRun:
         return LocalRun(config=earlier, folder=folder, state="finished")
     config = config.model_copy(update={"attempt": earlier.attempt + 1})
     return LocalRun(config=config, folder=folder, state="unfinished")
+
+
+def _learnt(spec: SROJobSpec) -> SROJobSpec:
+    return spec.model_copy(update={"compute": ComputeSpec()})
 
 
 def _remove_earlier(folder: Path, checkpoints: Path | None) -> None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import load_file, save_file
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 
 from sro_api.base import ApiModel
 from sro_trainer.checkpoint import (
@@ -17,11 +19,13 @@ from sro_trainer.checkpoint import (
     delete_older,
     latest_verified,
     save_checkpoint,
+    save_tensors,
     verify,
 )
 from sro_trainer.distributed import World
 from sro_trainer.errors import ConfigurationError
-from sro_trainer.leader import Snapshot
+from sro_trainer.leader import Leader, Snapshot
+from sro_trainer.trained_state import read_trained_state, write_trained_state
 from sro_trainer.training_state import TrainingState
 
 logger = logging.getLogger(__name__)
@@ -31,8 +35,15 @@ REFERENCE = "reference"
 SNAPSHOT_FILE = "weights.safetensors"
 ORIGIN_FILE = "origin.json"
 """What the reference belongs to, for a job that starts from another one's warm start."""
+Memory = dict[str, float]
+"""Numbers by name that a run looks up rather than computes again: computed in another batch, their last bits would differ."""
 _REFERENCE_FILE = "reference.safetensors"
-_TAG = "deepspeed"
+_BYTES_PER_WEIGHT = 12
+"""Of a checkpoint: a float32 master and two moments."""
+
+
+def _memory_file(rank: int) -> str:
+    return f"memory-{rank:05d}.json"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,39 +55,66 @@ class Vault:
     keep: int
     world: World
 
-    def save(self, engine: Any, state: TrainingState, *, reference: Snapshot | None = None) -> None:
+    def save(
+        self, engine: Any, leader: Leader, state: TrainingState, memory: Memory, *, reference: Snapshot | None = None
+    ) -> None:
         """Write a checkpoint of a stage, then delete older ones.
 
         Args:
-            engine: round the leader.
+            engine: round the leader, between two steps.
+            leader: whose policy is trained.
             state: where the run is.
+            memory: what this rank must know again to go on as if it had not been cut, beside what it has learnt.
             reference: the reference's weights, if they are no longer those that the game began with; rank 0's count.
 
         Raises:
-            NoSpaceError: the volume is full.
+            NoSpaceError: the volume is full, or would be.
         """
 
         def write(folder: Path) -> None:
-            engine.save_checkpoint(str(folder), tag=_TAG, save_latest=False, exclude_frozen_parameters=True)
+            write_trained_state(folder, engine, leader, self.world)
+            (folder / _memory_file(self.world.rank)).write_text(json.dumps(memory), encoding="utf-8")
             if reference is not None and self.world.is_main:
-                save_file({name: value.contiguous() for name, value in reference.items()}, folder / _REFERENCE_FILE)
+                save_tensors({name: value.contiguous() for name, value in reference.items()}, folder / _REFERENCE_FILE)
 
-        save_checkpoint(self.folder, state.name, write, state=state, fingerprint=self.fingerprint, world=self.world)
+        trained = sum(int(getattr(weight, "ds_numel", weight.numel())) for weight in leader.trained().values())
+        save_checkpoint(
+            self.folder,
+            state.name,
+            write,
+            state=state,
+            fingerprint=self.fingerprint,
+            world=self.world,
+            expected_bytes=trained * _BYTES_PER_WEIGHT,
+        )
         if self.world.is_main:
             delete_older(self.folder, keep=self.keep)
             logger.info("checkpoint written", extra={"checkpoint": state.name})
 
-    def restore(self, engine: Any, folder: Path) -> None:
-        """Put weights, optimiser and schedule back as they were.
+    def restore(self, engine: Any, leader: Leader, folder: Path) -> None:
+        """Put weights, optimiser and schedule back as they were, whatever number of processes wrote them.
 
         Raises:
-            ConfigurationError: DeepSpeed cannot read the checkpoint under this configuration.
+            ConfigurationError: the checkpoint is of another version, or of other trained weights.
         """
-        path, _ = engine.load_checkpoint(str(folder), tag=_TAG, load_module_strict=False)
-        if path is None:
+        try:
+            read_trained_state(folder, engine, leader)
+        except (KeyError, OSError, SafetensorError) as error:
             raise ConfigurationError(
-                f"spec.output.checkpoints: {folder.name} was not written under this DeepSpeed configuration"
-            )
+                f"spec.output.checkpoints: {folder.name} cannot be put into this leader ({error}); name another folder or delete it"
+            ) from error
+
+    def memory(self, folder: Path) -> Memory:
+        """What this rank wrote into a checkpoint; of another number of ranks, what all of them wrote together."""
+        ranks = sorted(folder.glob("memory-*.json"))
+        if len(ranks) == self.world.size:
+            ranks = [folder / _memory_file(self.world.rank)]
+        elif self.world.is_main:
+            logger.warning("resumed on another number of processes", extra={"then": len(ranks), "now": self.world.size})
+        memory: Memory = {}
+        for path in ranks:
+            memory |= json.loads(path.read_text(encoding="utf-8"))
+        return memory
 
     def save_reference(self, snapshot: Snapshot, origin: ApiModel) -> None:
         """Write the warm-started weights once, and what they belong to; rank 0's count.
@@ -87,7 +125,7 @@ class Vault:
 
         def write(folder: Path) -> None:
             if self.world.is_main:
-                save_file({name: value.contiguous() for name, value in snapshot.items()}, folder / SNAPSHOT_FILE)
+                save_tensors({name: value.contiguous() for name, value in snapshot.items()}, folder / SNAPSHOT_FILE)
                 (folder / ORIGIN_FILE).write_text(origin.model_dump_json(by_alias=True), encoding="utf-8")
 
         save_checkpoint(self.folder, REFERENCE, write, state=None, fingerprint=self.fingerprint, world=self.world)
@@ -153,6 +191,6 @@ class Vault:
     def _refuse_another(self, found: Checkpoint) -> None:
         if found.manifest.fingerprint != self.fingerprint:
             raise ConfigurationError(
-                f"spec.output.checkpoints: {self.folder} holds {found.folder.name} of another run (other data, spec or number of "
-                "processes); name another folder or delete it"
+                f"spec.output.checkpoints: {self.folder} holds {found.folder.name} of another run (other data or spec, or an "
+                "older version); name another folder or delete it"
             )

@@ -31,7 +31,7 @@ from sro_trainer.players import Players, build_codec, build_players, leader_loca
 from sro_trainer.progress import Reporter
 from sro_trainer.reference import reference_weights, renew_reference
 from sro_trainer.report import RunReport, differences
-from sro_trainer.resume import Vault
+from sro_trainer.resume import Memory, Vault
 from sro_trainer.rollout import rewrite
 from sro_trainer.shared_warm_start import (
     Rewrites,
@@ -87,7 +87,7 @@ def run(config: RunConfig, world: World, stop: StopRequest, reporter: Reporter) 
     players = build_players(config, world, codec, cache=output / "screeners")
     vault = Vault(
         folder=checkpoint_folder(config),
-        fingerprint=run_fingerprint(config, players.fingerprint, world.size),
+        fingerprint=run_fingerprint(config, players.fingerprint),
         keep=config.spec.optimization.keep_checkpoints,
         world=world,
     )
@@ -147,7 +147,7 @@ class Session:
             told = warm_start_step(trainee.engine, self._players, spec, words, step=state.step)
             state = state.model_copy(update={"step": state.step + 1})
             self._narrator.warm_started(told, state)
-            self._between_steps(trainee, state, last=spec.steps)
+            self._between_steps(trainee, state, {}, last=spec.steps)
         self._vault.save_reference(_trained_weights(trainee.leader), self._origin)
         _dismiss(trainee)
         return TrainingState(stage="Training", evaluation=state.evaluation)
@@ -163,7 +163,7 @@ class Session:
             state = _with_evaluation(state, before=before.figures)
             self._narrator.measured(state.evaluation)
         self._narrator.begin("Training", state)
-        cache, plan = ReferenceCache(), self._config.spec.optimization
+        cache, plan = _cache_of(self._vault.memory(checkpoint) if checkpoint else {}), self._config.spec.optimization
         while state.step < self._players.total_steps:
             told = game_step(
                 trainee.engine, trainee.plain, cache, self._players, step=state.step, mean_reward=state.mean_reward
@@ -173,7 +173,8 @@ class Session:
                 renew_reference(trainee.leader)
                 cache.logps.clear()
             self._narrator.played(told, state)
-            self._between_steps(trainee, state, last=self._players.total_steps)
+            memory = {str(row): logps for row, logps in cache.logps.items()}
+            self._between_steps(trainee, state, memory, last=self._players.total_steps)
             if (
                 plan.evaluate_every_steps
                 and state.step % plan.evaluate_every_steps == 0
@@ -280,10 +281,10 @@ class Session:
         configuration = deepspeed_configuration(spec.deepspeed, course, world_size=world.size, bfloat16=bfloat16)
         engine = build_engine(leader, configuration, course)
         if checkpoint is not None:
-            self._vault.restore(engine, checkpoint)
+            self._vault.restore(engine, leader, checkpoint)
         return Trainee(leader=leader, engine=engine, plain=PlainPolicy(leader), dropout=loaded.dropout)
 
-    def _between_steps(self, trainee: Trainee, state: TrainingState, *, last: int) -> None:
+    def _between_steps(self, trainee: Trainee, state: TrainingState, memory: Memory, *, last: int) -> None:
         """Save where it is time, and stop where that is asked.
 
         Raises:
@@ -292,7 +293,8 @@ class Session:
         stopping = self._world.any(self._stop.requested)
         if stopping or state.step % self._config.spec.optimization.checkpoint_every_steps == 0 or state.step == last:
             renewed = self._renews_reference and state.stage == "Training"
-            self._vault.save(trainee.engine, state, reference=reference_weights(trainee.leader) if renewed else None)
+            reference = reference_weights(trainee.leader) if renewed else None
+            self._vault.save(trainee.engine, trainee.leader, state, memory, reference=reference)
             self._narrator.saved(state)
         if stopping:
             raise Terminated(
@@ -351,6 +353,10 @@ def _located(config: RunConfig, world: World) -> tuple[ModelLocation, ModelLocat
         return located
     world.barrier()
     return leader_locations(config)
+
+
+def _cache_of(memory: Memory) -> ReferenceCache:
+    return ReferenceCache(logps={int(row): logps for row, logps in memory.items()})
 
 
 def _advanced(state: TrainingState, told: StepFigures, *, total_steps: int) -> TrainingState:

@@ -11,7 +11,7 @@ from transformers.utils.logging import disable_progress_bar
 
 from sro_api.run_config import RunConfig
 from sro_trainer.console import configure
-from sro_trainer.distributed import join, leave
+from sro_trainer.distributed import join, leave, lost_peers_named
 from sro_trainer.progress import build_reporter, completion_message
 from sro_trainer.session import run
 from sro_trainer.termination import StopRequest
@@ -33,7 +33,8 @@ def work(config: RunConfig, stop: StopRequest, environment: Mapping[str, str]) -
     reporter = build_reporter(config, is_main=is_main)
     try:
         world = join(environment)
-        finished = run(config, world, stop, reporter)
+        with lost_peers_named(world):
+            finished = run(config, world, stop, reporter)
     finally:
         reporter.close()
     leave()
