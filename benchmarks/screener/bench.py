@@ -100,13 +100,17 @@ def main() -> int:
     texts, source = corpus(options.quick)
     figures: list[Figure] = []
     rivals = rivals_tried(next(iter(texts.values()))) if options.threads == 1 else []
+
+    def add(found: list[Figure]) -> None:
+        for figure in found:
+            print(f"{figure.name} {figure.ratio:.1f}", flush=True)
+        figures.extend(found)
+
     for name, chosen in texts.items():
-        figures += rival_figures(name, chosen, rivals, options.rounds)
-        figures += tokenizer_figures(name, chosen, options.threads, options.rounds)
-        figures.append(nb_figure(name, chosen, options.threads, options.rounds))
-    figures.append(verdict_figure(100_000 if options.quick else 1_000_000, options.rounds))
-    for figure in figures:
-        print(f"{figure.name} {figure.ratio:.1f}")
+        add(tokenizer_figures(name, chosen, options.threads, options.rounds))
+        add(rival_figures(name, chosen, rivals, options.rounds, cold=not options.quick) if rivals else [])
+        add([nb_figure(name, chosen, options.threads, options.rounds)])
+    add([verdict_figure(100_000 if options.quick else 1_000_000, options.rounds)])
     speeds = limit_figures([text for chosen in texts.values() for text in chosen], options.rounds)
     for speed in speeds:
         print(f"{speed.name} {speed.bytes_per_second / 1e6:.0f} MB/s")

@@ -9,7 +9,7 @@ DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
 
 def corpus(quick: bool) -> tuple[dict[str, list[str]], str]:
     """Named lists of texts, and where they come from: short sentences of ParaDetox, comments of Jigsaw."""
-    size = 1000 if quick else 4000
+    size = 400 if quick else 4000
     if (DATA / "paradetox.tsv").exists() and (DATA / "jigsaw_toxic.csv").exists():
         lines = (DATA / "paradetox.tsv").read_text(encoding="utf-8").splitlines()[1:]
         with (DATA / "jigsaw_toxic.csv").open(encoding="utf-8", newline="") as file:

@@ -48,13 +48,14 @@ def name_of(path: Path) -> str:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--write", action="store_true", help="make today's counts the baseline")
+    parser.add_argument("--only", default="", help="only tokenizer files with this in their path")
     options = parser.parse_args()
     program, baseline = build(), json.loads(BASELINE.read_text()) if BASELINE.exists() else {}
     found, worse = {}, []
     with tempfile.NamedTemporaryFile("w", suffix=".txt", encoding="utf-8") as texts:
         texts.write("".join(path.read_text(encoding="utf-8") for path in TEXTS))
         texts.flush()
-        for path in tokenizer_files():
+        for path in (path for path in tokenizer_files() if options.only in str(path)):
             name = name_of(path)
             found[name] = count(program, path, Path(texts.name))
             before = baseline.get(name, found[name])["instructions"]

@@ -2,7 +2,7 @@
 
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,31 +22,51 @@ class Figure:
     bytes: int
 
 
-def seconds(work: Callable[[], Any]) -> float:
+@dataclass(frozen=True, kw_only=True)
+class Way:
+    """A way to the result: what is timed, and what comes before it and is not."""
+
+    work: Callable[[Any], Any]
+    prepare: Callable[[], Any] = lambda: None
+
+
+def seconds(way: Way) -> float:
+    prepared = way.prepare()
     start = time.perf_counter()
-    work()
+    way.work(prepared)
     return time.perf_counter() - start
 
 
 def paired(name: str, texts: list[str], ours: Callable[[], Any], theirs: Callable[[], Any], rounds: int) -> Figure:
     """Alternate both, the first pair unmeasured; who goes first alternates as well. A ratio of 5: ours takes a fifth."""
-    ours(), theirs()
-    pairs = []
+    return beside(texts, Way(work=lambda _: ours()), {name: Way(work=lambda _: theirs())}, rounds)[0]
+
+
+def beside(texts: list[str], ours: Way, theirs: Mapping[str, Way], rounds: int) -> list[Figure]:
+    """One figure for each rival; in every round each of them and ours runs once, the order turned from round to round."""
+    ways = [ours, *theirs.values()]
+    for way in ways:
+        seconds(way)
+    taken: list[list[float]] = [[] for _ in ways]
     for turn in range(rounds):
-        if turn % 2:
-            b, a = seconds(theirs), seconds(ours)
-        else:
-            a, b = seconds(ours), seconds(theirs)
-        pairs.append((a, b))
-    ratios = [b / a for a, b in pairs]
+        for place in range(len(ways)):
+            way_index = (place + turn) % len(ways)
+            taken[way_index].append(seconds(ways[way_index]))
+    size = sum(len(text.encode()) for text in texts)
+    return [figure(name, (taken[0], times), len(texts), size) for name, times in zip(theirs, taken[1:], strict=True)]
+
+
+def figure(name: str, times: tuple[list[float], list[float]], texts: int, size: int) -> Figure:
+    ours, theirs = times
+    ratios = [b / a for a, b in zip(ours, theirs, strict=True)]
     return Figure(
         name=name,
         ratio=statistics.median(ratios),
         lowest=min(ratios),
         highest=max(ratios),
-        ours_seconds=statistics.median(a for a, _ in pairs),
-        theirs_seconds=statistics.median(b for _, b in pairs),
-        rounds=rounds,
-        texts=len(texts),
-        bytes=sum(len(text.encode()) for text in texts),
+        ours_seconds=statistics.median(ours),
+        theirs_seconds=statistics.median(theirs),
+        rounds=len(ratios),
+        texts=texts,
+        bytes=size,
     )

@@ -4,6 +4,7 @@ Every round has objects that have seen no text yet, on both sides, except in the
 """
 
 from collections.abc import Callable
+from functools import partial
 from importlib.metadata import version
 from itertools import pairwise
 from pathlib import Path
@@ -11,7 +12,7 @@ from tempfile import NamedTemporaryFile
 from typing import Any
 
 from corpora import DATA, corpus
-from paired import Figure, paired
+from paired import Figure, Way, beside
 from rivals import RIVALS, Rival
 
 FILES = {
@@ -62,12 +63,6 @@ def trained_json(kind: str) -> str:
     return tokenizer.to_str()
 
 
-def fresh(build: Callable[[], Any], rounds: int) -> Callable[[], Any]:
-    """Hands out an unused object at each call, all of them built before anything is timed."""
-    built = [build() for _ in range(rounds + 1)]
-    return built.pop
-
-
 def tokenizer_figures(name: str, texts: list[str], threads: int, rounds: int) -> list[Figure]:
     """The figures of all kinds on one list of texts."""
     figures = []
@@ -98,36 +93,40 @@ def to_tensors(wrapped: Any, texts: list[str]) -> Any:
     return wrapped(texts, padding=True, truncation=True, max_length=MAX_LENGTH, return_tensors="np")
 
 
+def forgetful(tokenizer: Any, model: Any) -> Callable[[], Any]:
+    """Makes the reference forget the words that it has seen, where its kind of model remembers any."""
+
+    def forget() -> Any:
+        if hasattr(model, "_clear_cache"):
+            model._clear_cache()
+        return tokenizer
+
+    return forget
+
+
 def kind_figures(label: str, document: str, texts: list[str], threads: int, rounds: int) -> list[Figure]:
     from sro_screener import Encoder
 
     def encode(encoder: Encoder) -> Any:
         return encoder.encode(texts, max_tokens=ONE_BATCH, threads=threads)
 
-    def encoders() -> Callable[[], Encoder]:
-        return fresh(lambda: Encoder.from_json(document, MAX_LENGTH, pad_token_id=0), rounds)
+    def encoder() -> Encoder:
+        return Encoder.from_json(document, MAX_LENGTH, pad_token_id=0)
 
-    ours, references, wrappers = encoders(), fresh(lambda: reference_of(document), rounds), encoders()
-    wrapped = fresh(lambda: wrapped_of(document), rounds)
-    warm, warm_reference = Encoder.from_json(document, MAX_LENGTH, pad_token_id=0), reference_of(document)
+    reference, wrapped, warm = reference_of(document), wrapped_of(document), encoder()
+    theirs = {
+        f"{label}/transformers": Way(
+            prepare=forgetful(wrapped, wrapped.backend_tokenizer.model),
+            work=lambda wrapped: to_tensors(wrapped, texts),
+        ),
+        f"{label}/encode_batch_fast": Way(
+            prepare=forgetful(reference, reference.model), work=lambda reference: reference.encode_batch_fast(texts)
+        ),
+    }
+    in_memory = {f"{label}/encode_batch_fast-warm": Way(work=lambda _: reference.encode_batch_fast(texts))}
     return [
-        paired(
-            f"{label}/transformers", texts, lambda: encode(wrappers()), lambda: to_tensors(wrapped(), texts), rounds
-        ),
-        paired(
-            f"{label}/encode_batch_fast",
-            texts,
-            lambda: encode(ours()),
-            lambda: references().encode_batch_fast(texts),
-            rounds,
-        ),
-        paired(
-            f"{label}/encode_batch_fast-warm",
-            texts,
-            lambda: encode(warm),
-            lambda: warm_reference.encode_batch_fast(texts),
-            rounds,
-        ),
+        *beside(texts, Way(prepare=encoder, work=encode), theirs, rounds),
+        *beside(texts, Way(work=lambda _: encode(warm)), in_memory, rounds),
     ]
 
 
@@ -190,37 +189,31 @@ def tried(rival: Rival, kind: str, texts: list[str]) -> dict[str, Any]:
     }
 
 
-def rival_figures(name: str, texts: list[str], tried: list[dict[str, Any]], rounds: int) -> list[Figure]:
-    """Flat ids on one thread beside every rival that was exact, cold and warm."""
+def rival_figures(name: str, texts: list[str], tried: list[dict[str, Any]], rounds: int, cold: bool) -> list[Figure]:
+    """Flat ids on one thread beside every rival that was exact; cold: every round loads all of them anew, untimed."""
     from sro_screener import Encoder
 
+    def encode(encoder: Encoder) -> Any:
+        return encoder.encode_ids(texts, threads=1)
+
     figures = []
-    for rival in RIVALS:
-        for kind in FILES:
-            if not any(
-                t["outcome"] == "exact" and (t["rival"], t["kind"]) == (rival.distribution, kind) for t in tried
-            ):
-                continue
-            path = uncut(kind)
-            ours = fresh(lambda path=path: Encoder.from_file(path, None), rounds)
-            theirs = fresh(lambda path=path, rival=rival: rival.load(path), rounds)
-            warm, warm_rival = Encoder.from_file(path, None), rival.load(path)
-            path.unlink()
-            label = f"{kind}/{name}/{rival.distribution}"
-            figures += [
-                paired(
-                    label,
-                    texts,
-                    lambda ours=ours: ours().encode_ids(texts, threads=1),
-                    lambda theirs=theirs: theirs()(texts),
-                    rounds,
-                ),
-                paired(
-                    f"{label}-warm",
-                    texts,
-                    lambda warm=warm: warm.encode_ids(texts, threads=1),
-                    lambda warm_rival=warm_rival: warm_rival(texts),
-                    rounds,
-                ),
-            ]
+    for kind in FILES:
+        names = {found["rival"] for found in tried if found["kind"] == kind and found["outcome"] == "exact"}
+        exact = [rival for rival in RIVALS if rival.distribution in names]
+        path = uncut(kind)
+        warm = Encoder.from_file(path, None)
+        loaded = {rival.distribution: rival.load(path) for rival in exact}
+        theirs = {
+            f"{kind}/{name}/{rival}-warm": Way(work=lambda _, call=call: call(texts)) for rival, call in loaded.items()
+        }
+        figures += beside(texts, Way(work=lambda _, warm=warm: encode(warm)), theirs, rounds)
+        if cold:
+            theirs = {
+                f"{kind}/{name}/{rival.distribution}": Way(
+                    prepare=partial(rival.load, path), work=lambda call: call(texts)
+                )
+                for rival in exact
+            }
+            figures += beside(texts, Way(prepare=partial(Encoder.from_file, path, None), work=encode), theirs, rounds)
+        path.unlink()
     return figures
