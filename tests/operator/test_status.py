@@ -398,3 +398,12 @@ def test_of_more_attempts_than_a_status_holds_the_oldest_that_count_for_nothing_
     status = next_status(job, Observed(jobs=(gang(129),)), NOW)
     assert [entry.number for entry in status.attempts][:2] == [1, 3]
     assert (len(status.attempts), status.restarts) == (128, 1)
+
+
+def test_the_brief_record_does_not_take_the_place_of_what_job_and_pods_tell() -> None:
+    observed = Observed(jobs=(failed_gang(),), pods=(pod(0, "Failed", 137),))
+    running = next_status(make_job(), Observed(jobs=(gang(),), pods=BOTH_RUN), EPOCH)
+    brief = AttemptStatus(number=1, start_time=EPOCH, end_time=ENDED, reason="AttemptFailed", counted=True)
+    for before in (running, SROJobStatus()):
+        (attempt,) = next_status(make_job(before), replace(observed, record=(brief,)), NOW).attempts
+        assert [entry.message for entry in attempt.exits] == ["the cause"]

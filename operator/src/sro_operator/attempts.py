@@ -59,7 +59,9 @@ class Ending:
 
 def recorded_attempts(job: SROJob, observed: Observed, now: datetime) -> tuple[AttemptStatus, ...]:
     """The attempts so far, oldest first: those on record brought up to date, and those found in the cluster."""
-    known = {attempt.number: attempt for attempt in observed.record}
+    # The record is brief: it counts only where the Job is gone, of which everything else could be learnt.
+    present = {found.attempt for found in observed.jobs}
+    known = {attempt.number: attempt for attempt in observed.record if attempt.number not in present}
     known |= {attempt.number: _remembered(attempt, known.get(attempt.number)) for attempt in job.status.attempts}
     for found in observed.jobs:
         known.setdefault(found.attempt, _begun(found))

@@ -113,7 +113,7 @@ class ChildWriter:
 
     async def _mended(self, key: Key, child: Manifest) -> Manifest:
         fields = {"job": key.name, "namespace": key.namespace, "child": f"{child['kind']} {child['metadata']['name']}"}
-        logger.warning("child put right", extra=fields)
+        logger.info("child brought up to date", extra=fields)
         if child["kind"] != "Job":
             return await self._cluster.apply(child)
         # The template cannot change; what an operator of another version would write there is not this attempt's.

@@ -118,7 +118,9 @@ class JobReconciler:
         self._cache.saw(written, KIND)
         self.on_written(written)
         self.on_reported(before, after)
-        await asyncio.gather(*(self._announce(key, manifest, news) for news in announcements(before, after)))
+        # One after another: their order is read by people.
+        for news in announcements(before, after):
+            await self._announce(key, manifest, news)
         return written
 
     async def _announce(self, key: Key, manifest: Manifest, news: Announcement) -> None:
