@@ -269,7 +269,7 @@ class Cluster:
 
     async def get_lease(self, key: Key) -> Manifest | None:
         """A Lease; None if there is none."""
-        return await self._get(LEASE, key)
+        return await self._get(LEASE, key, LEASE_SECONDS)
 
     async def put_lease(self, lease: Manifest, *, is_new: bool) -> Manifest:
         """Make a Lease, or replace it in the version that was read; a conflict if somebody was quicker."""
@@ -302,9 +302,9 @@ class Cluster:
         except (TimeoutError, aiohttp.ClientError, OSError) as error:
             raise ApiError(0, f"the log of {key.name} broke off: {error or type(error).__name__}") from error
 
-    async def _get(self, kind: Kind, key: Key) -> Manifest | None:
+    async def _get(self, kind: Kind, key: Key, seconds: float = REQUEST_SECONDS) -> Manifest | None:
         try:
-            return await self._call("GET", kind.plural, kind.path(key.namespace, key.name))
+            return await self._call("GET", kind.plural, kind.path(key.namespace, key.name), seconds=seconds)
         except ApiError as error:
             if error.is_not_found:
                 return None

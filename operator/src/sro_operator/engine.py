@@ -141,6 +141,11 @@ class Engine:
     def _is_synced(self) -> bool:
         return self._resynced is not None and all(informer.is_synced for informer in self.informers)
 
+    def _wake(self, key: Key, after_seconds: float = 0.0) -> None:
+        """A standby looks at nothing: it will look at everything when it begins to lead."""
+        if self._workers is not None or self._election is None:
+            self.queue.wake(key, after_seconds=after_seconds)
+
     def on_sro_job(self, event: str | None, manifest: Manifest) -> None:
         """A watch delivered an SROJob."""
         if event == "DELETED":
@@ -155,13 +160,13 @@ class Engine:
         self._metrics.note_progress(key, sight.phase, manifest.get("status", {}).get("progress"))
         if self._sights.get(key) != sight:
             self._sights[key] = sight
-            self.queue.wake(key)
+            self._wake(key)
 
     def _lost(self, key: Key) -> None:
         self._sights.pop(key, None)
         self._metrics.forget(key)
         self.queue.forget(key)
-        self.queue.wake(key)
+        self._reconcile.forget(key)
 
     def _on_written(self, manifest: Manifest) -> None:
         """An SROJob's status was written, in the version in which it was read: its echo is no news."""
@@ -174,11 +179,11 @@ class Engine:
         key = owner_key(manifest)
         if kind.name == "Pod":
             self._pods.note(key, trainer_pod(manifest), is_gone=is_gone)
-        self.queue.wake(key, after_seconds=GATHERING_SECONDS)
+        self._wake(key, after_seconds=GATHERING_SECONDS)
 
     def _on_list(self, changed: set[Key]) -> None:
         for key in changed:
-            self.queue.wake(key, after_seconds=GATHERING_SECONDS)
+            self._wake(key, after_seconds=GATHERING_SECONDS)
 
     def ailments(self) -> list[str]:
         """What a restart may cure; empty while all is well."""
@@ -202,9 +207,10 @@ class Engine:
 
     def metrics_page(self) -> bytes:
         """The exposition text for Prometheus."""
-        self._metrics.queue_depth.set(len(self.queue))
-        self._metrics.queue_oldest.set(self.queue.oldest_seconds())
-        self._metrics.leader.set(self.leads)
+        leads = self.leads
+        self._metrics.leader.set(leads)
+        self._metrics.queue_depth.set(len(self.queue) if leads else 0)
+        self._metrics.queue_oldest.set(self.queue.oldest_seconds() if leads else 0)
         return self._metrics.page(sight.phase for sight in self._sights.values())
 
     async def _resync_for_ever(self) -> None:
@@ -228,7 +234,7 @@ class Engine:
             if self.cache.saw(manifest, KIND):
                 self._consider(manifest)
             if manifest.get("status", {}).get("phase") not in FINAL_PHASES:
-                self.queue.wake(own_key(manifest))
+                self._wake(own_key(manifest))
         # Only what was known before the list was asked for can be missing from it.
         for uid in set(known) - set(listed.values()):
             key = self.cache.sro_jobs.key_of(uid)

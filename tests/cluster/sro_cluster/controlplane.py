@@ -23,7 +23,7 @@ NODE_ADDRESS = "10.97.0.1"
 """Of the bridge that a node makes; nothing listens there while there is no node."""
 
 _LOOPBACK = "127.0.0.1"
-_READY_SECONDS = 90.0
+_READY_SECONDS = 300.0
 
 
 @dataclass(frozen=True, kw_only=True)
