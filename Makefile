@@ -83,6 +83,13 @@ cluster-down: setup ## stop what `make cluster` started
 images: setup ## build the operator's and the trainer's image
 	$(CLUSTER) images
 
+.PHONY: sbom
+sbom: ## CycloneDX bills of materials of both images, into sbom/
+	mkdir -p sbom
+	$(PYTHON) requirements/sbom.py operator > sbom/operator.cdx.json
+	$(PYTHON) requirements/sbom.py trainer-image > sbom/trainer.cdx.json
+	@echo "sbom/operator.cdx.json sbom/trainer.cdx.json"
+
 # ---- checks ----------------------------------------------------------------------------------------------------------
 
 .PHONY: lint
@@ -110,9 +117,10 @@ generate: setup ## write everything that is generated
 	$(BIN)/python charts/values_table.py
 	$(BIN)/python examples/data/make_corpus.py
 	$(BIN)/python tests/golden/write_children.py
+	$(BIN)/python -m sro_operator.lifecycle_page docs/lifecycle.md
 
 GENERATED := $(CRD) charts/sro-operator/templates/crd.yaml charts/sro-operator/README.md \
-  examples/data/toxic.txt examples/data/neutral.txt tests/golden/children
+  examples/data/toxic.txt examples/data/neutral.txt tests/golden/children docs/lifecycle.md
 
 .PHONY: verify
 verify: setup ## regenerate everything and fail on a difference
@@ -153,6 +161,14 @@ test-node: cluster-build ## real pods on a real kubelet; needs root and containe
 e2e-real: cluster-build ## whole jobs in real pods: two leaders, a killed pod, the result loaded and used
 	$(PYTEST) -s tests/e2e/test_real_jobs.py
 
+.PHONY: faults-matrix
+faults-matrix: cluster-build ## crashes around every write, lying watches, error storms, partitions: runs and failures
+	$(BIN)/python tests/faults/matrix.py
+
+.PHONY: handover
+handover: cluster-build ## twenty kills of the leader: how long nobody leads, and whether two ever write
+	$(BIN)/python tests/faults/handover.py
+
 .PHONY: test
 test: test-unit test-chart test-e2e test-node ## all tests; those that need a node say so where it cannot be had
 
@@ -187,6 +203,14 @@ test-resume: setup ## kills, damaged checkpoints, a full disk, other numbers of 
 .PHONY: bench-train
 bench-train: $(BENCH)/.requirements ## samples per second and peak memory against TRL's OnlineDPOTrainer (20 minutes; LIMIT=--quick: 4)
 	DS_ACCELERATOR=cpu $(BENCH)/bin/python benchmarks/train/bench.py $(LIMIT)
+
+KWOK := $(HOME)/.cache/sro/kwok-0.8.0/kwok
+$(KWOK):
+	GOBIN=$(dir $@) CGO_ENABLED=0 go install -trimpath sigs.k8s.io/kwok/cmd/kwok@v0.8.0
+
+.PHONY: bench-operator
+bench-operator: cluster-build $(KWOK) ## the operator beside Kubeflow's: latency, bursts, requests, memory, crashes (20 minutes)
+	$(BIN)/python benchmarks/operator/bench.py --kwok $(KWOK)
 
 .PHONY: exactness
 exactness: setup ## token ids against Hugging Face's on every text there is and on 100,000 generated ones

@@ -96,6 +96,8 @@ EVERYTHING: Values = {
     "metrics": {
         "service": {"port": 9090, "annotations": {"example.com/note": "here"}},
         "serviceMonitor": {"enabled": True, "labels": {"release": "prometheus"}},
+        "alerts": {"enabled": True, "labels": {"release": "prometheus"}},
+        "dashboard": {"enabled": True},
     },
     "podDisruptionBudget": {"enabled": True},
     "networkPolicy": {
@@ -120,6 +122,7 @@ VALUE_SETS: dict[str, Values] = {
         "userRoles": {"create": False},
         "admissionPolicy": {"enabled": False},
         "metrics": {"service": {"enabled": False}},
+        "podDisruptionBudget": {"enabled": False},
         "podSecurityContext": {"runAsUser": None, "runAsGroup": None, "fsGroup": None},
         "replicas": 0,
         "resources": {"requests": {"cpu": None, "memory": None}, "limits": {"cpu": None, "memory": None}},

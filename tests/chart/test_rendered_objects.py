@@ -24,8 +24,8 @@ from chart_rendering import (
 
 Render = Callable[..., list[Manifest]]
 
-_KUBERNETES = "1.37"
-_CUSTOM_KINDS = {"ServiceMonitor"}
+_KUBERNETES = ("1.34", "1.35", "1.36", "1.37")
+_CUSTOM_KINDS = {"ServiceMonitor", "PrometheusRule"}
 _CLUSTER_SCOPED = {
     "CustomResourceDefinition",
     "ClusterRole",
@@ -36,18 +36,19 @@ _CLUSTER_SCOPED = {
 _all_values = pytest.mark.parametrize("values", VALUE_SETS.values(), ids=VALUE_SETS.keys())
 
 
+@pytest.mark.parametrize("version", _KUBERNETES)
 @_all_values
-def test_every_object_is_valid_kubernetes(render: Render, values: Manifest) -> None:
+def test_every_object_is_valid_kubernetes(render: Render, values: Manifest, version: str) -> None:
     objects = [each for each in render(values) if each["kind"] not in _CUSTOM_KINDS]
     for each in objects:
-        assert kubernetes_validate.validate(each, _KUBERNETES, strict=True) == _KUBERNETES
+        assert kubernetes_validate.validate(each, version, strict=True) == version
 
 
 def test_an_object_with_a_misspelt_field_would_not_count_as_valid(render: Render) -> None:
     deployment = only(render(), "Deployment")
     misspelt = {**deployment, "spec": {**deployment["spec"], "replica": 1}}
     with pytest.raises(kubernetes_validate.ValidationError, match="replica"):
-        kubernetes_validate.validate(misspelt, _KUBERNETES, strict=True)
+        kubernetes_validate.validate(misspelt, _KUBERNETES[-1], strict=True)
 
 
 @_all_values
@@ -118,6 +119,10 @@ def test_every_optional_object_is_there_when_everything_is_switched_on(render: R
         "Deployment": 1,
         "Service": 1,
         "ServiceMonitor": 1,
+        "PrometheusRule": 1,
+        "ConfigMap": 1,
+        "Role": 1,
+        "RoleBinding": 1,
         "PodDisruptionBudget": 1,
         "NetworkPolicy": 1,
         "ValidatingAdmissionPolicy": 1,
@@ -143,8 +148,28 @@ def test_a_digest_pins_an_image(render: Render) -> None:
     assert environment(objects)["SRO_TRAINER_IMAGE"] == f"registry.example/trainer:2.0.0@sha256:{'1' * 64}"
 
 
-def test_the_old_operator_is_gone_before_a_new_one_starts(render: Render) -> None:
-    assert only(render(), "Deployment")["spec"]["strategy"] == {"type": "Recreate"}
+def test_two_operators_stand_ready_and_no_upgrade_takes_one_away_first(render: Render) -> None:
+    spec = only(render(), "Deployment")["spec"]
+    assert spec["replicas"] == 2
+    assert spec["strategy"] == {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}}
+    assert only(render(), "PodDisruptionBudget")["spec"]["maxUnavailable"] == 1
+
+
+def test_operator_pods_go_to_different_nodes_where_that_can_be_had(render: Render) -> None:
+    (constraint,) = only(render(), "Deployment")["spec"]["template"]["spec"]["topologySpreadConstraints"]
+    assert (constraint["topologyKey"], constraint["whenUnsatisfiable"]) == ("kubernetes.io/hostname", "ScheduleAnyway")
+
+
+def test_the_operators_of_a_release_elect_by_one_lease_that_their_account_may_write(render: Render) -> None:
+    objects = render()
+    told = environment(objects)
+    (role,) = of_kind(objects, "Role")
+    (held, made) = role["rules"]
+    assert (role["metadata"]["namespace"], held["resourceNames"]) == (
+        told["SRO_LEASE_NAMESPACE"],
+        [told["SRO_LEASE_NAME"]],
+    )
+    assert (held["verbs"], made["verbs"]) == (["get", "update"], ["create"])
 
 
 def test_probes_and_metrics_use_the_port_that_the_operator_is_told(render: Render) -> None:

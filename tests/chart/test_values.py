@@ -31,7 +31,7 @@ def schema() -> Manifest:
     [
         ({"replica": 1}, "additional properties 'replica' not allowed"),
         ({"trainer": {"image": {"repo": "x"}}}, "at '/trainer/image': additional properties 'repo' not allowed"),
-        ({"replicas": 2}, "at '/replicas': maximum: got 2, want 1"),
+        ({"replicas": 11}, "at '/replicas': maximum: got 11, want 10"),
         ({"scope": "all"}, "at '/scope': value must be one of 'cluster', 'namespaced'"),
         (
             {"scope": "namespaced", "watchNamespaces": ["Team"]},
@@ -161,11 +161,10 @@ def test_the_operator_understands_what_it_is_told(render: Render) -> None:
     assert (settings.concurrency, settings.default_memory_mib, settings.namespaces) == (1, 1_048_576, ())
 
 
-def test_the_defaults_are_those_of_the_operator_but_for_the_image(render: Render) -> None:
+def test_the_defaults_are_those_of_the_operator_but_for_names(render: Render) -> None:
     told = OperatorSettings.from_environment(environment(render()))
-    assert told.model_copy(update={"trainer_image": ""}) == OperatorSettings(trainer_image="x").model_copy(
-        update={"trainer_image": ""}
-    )
+    named = {"trainer_image": "", "lease_namespace": "", "lease_name": ""}
+    assert told.model_copy(update=named) == OperatorSettings().model_copy(update=named)
 
 
 def test_the_operator_serves_the_namespaces_that_it_has_roles_in(render: Render) -> None:

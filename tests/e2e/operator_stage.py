@@ -28,7 +28,7 @@ Manifest = dict[str, Any]
 ROOT = Path(__file__).resolve().parents[2]
 SYSTEM = "sro-system"
 ACCOUNT = "sro-operator"
-WAIT_SECONDS = 60.0
+WAIT_SECONDS = 120.0
 _numbers = itertools.count(1)
 QUICK = {"SRO_RESTART_BASE_SECONDS": "1", "SRO_RESYNC_SECONDS": "2"}
 

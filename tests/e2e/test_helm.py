@@ -88,8 +88,8 @@ def job_is_untouched(kubectl: Kubectl, namespace: str, uid: str) -> bool:
 
 def leftovers(kubectl: Kubectl) -> list[str]:
     """Objects of the release that are in the cluster."""
-    kinds = "deployment,replicaset,pod,service,serviceaccount,role,rolebinding,clusterrole,clusterrolebinding,crd,networkpolicy,pdb,secret"
-    policies = "validatingadmissionpolicy,validatingadmissionpolicybinding"
+    kinds = "deployment,replicaset,pod,service,serviceaccount,role,rolebinding,clusterrole,clusterrolebinding,crd"
+    policies = "networkpolicy,pdb,secret,configmap,validatingadmissionpolicy,validatingadmissionpolicybinding"
     label = f"app.kubernetes.io/instance={NAME}"
     return kubectl("get", f"{kinds},{policies}", "-A", "-l", label, "-o", "name").split()
 
@@ -178,7 +178,7 @@ def test_a_job_can_be_deleted_after_an_uninstall(releases: Releases, kubectl: Ku
     start_job(kubectl, "deleting")
     releases.uninstall(NAME, NAMESPACE)
     kubectl("delete", "srojob", "tiny", "-n", "deleting", "--timeout=30s")
-    children = ("get", "job,pod,configmap,service,role,rolebinding,serviceaccount", "-n", "deleting", "-o", "name")
+    children = ("get", "job,pod,service,role,rolebinding,serviceaccount", "-n", "deleting", "-o", "name")
     label = ("-l", "sro.dev/job-name=tiny")
     kubectl.wait_until(lambda: not kubectl(*children, *label), seconds=120, what="the job's children are gone")
 

@@ -93,7 +93,7 @@ def test_a_trainer_pod_may_touch_nothing_but_its_own_jobs_status(stage: Stage, p
         trainer("GET", jobs),
         trainer("GET", f"{core}/secrets"),
         trainer("GET", f"{core}/secrets/any"),
-        trainer("GET", f"{core}/configmaps/demo-a1"),
+        trainer("GET", f"{core}/configmaps/any"),
         trainer("GET", f"{core}/pods"),
         trainer("POST", f"{core}/pods", {"apiVersion": "v1", "kind": "Pod"}, "json"),
         trainer("PATCH", f"/apis/batch/v1/namespaces/{stage.namespace}/jobs/demo-a1", {"spec": {"suspend": True}}),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,6 +14,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 pytest.register_assert_rewrite("operator_stage")
 
 from operator_stage import (  # noqa: E402
+    Manifest,
     OperatorProcess,
     Stage,
     condition,
@@ -30,7 +32,6 @@ def test_a_new_job_gets_its_children_and_each_is_owned_by_it(stage: Stage) -> No
     status = stage.wait_phase("Queued")
     stage.pods(1)
     expected = {
-        "configmap": {"demo-a1"},
         "service": {"demo"},
         "job": {"demo-a1"},
         "serviceaccount": {"demo-trainer"},
@@ -42,8 +43,14 @@ def test_a_new_job_gets_its_children_and_each_is_owned_by_it(stage: Stage) -> No
     for kind, names in expected.items():
         owners = stage.kubectl.get(kind, *names, "-n", stage.namespace)["metadata"]["ownerReferences"]
         assert [(owner["uid"], owner["controller"]) for owner in owners] == [(uid, True)]
-    assert true_conditions(status) == {"Accepted": "SpecAccepted", "Queued": "PodsPending"}
-    assert condition(status, "Queued")["message"].startswith("0 of 2 pods of attempt 1 started")
+    assert set(true_conditions(status)) == {"Accepted", "Queued"}
+    # This cluster has no node.
+    wait_until(
+        lambda: condition(stage.status(), "Queued")["reason"] == "PodsUnschedulable", "the scheduler's words are known"
+    )
+    message = condition(stage.status(), "Queued")["message"]
+    assert message.startswith("0 of 2 pods of attempt 1 started; demo-a1-0-")
+    assert "no nodes available to schedule pods" in message
 
 
 def test_the_operator_leaves_no_finalizer_and_no_annotation_on_a_job(stage: Stage) -> None:
@@ -75,7 +82,11 @@ def test_a_job_whose_pods_start_and_complete_says_running_then_complete_with_wha
     assert status["attempts"][0]["reason"] == "TrainingComplete"
     assert true_conditions(status) == {"Accepted": "SpecAccepted", "Complete": "TrainingComplete"}
     expected = ["SpecAccepted", "PodsPending", "AttemptStarted", "PodsRunning", "TrainingComplete"]
-    wait_until(lambda: stage.events() == expected, "the events are said", lambda: str(stage.events()))
+
+    def said() -> list[str]:
+        return [reason for reason in stage.events() if reason != "PodsUnschedulable"]
+
+    wait_until(lambda: said() == expected, "the events are said", lambda: str(stage.events()))
 
 
 def test_a_failed_pod_restarts_the_whole_gang_from_the_last_checkpoint(stage: Stage) -> None:
@@ -187,7 +198,7 @@ def test_deleting_a_running_job_leaves_nothing(stage: Stage) -> None:
 
 
 def assert_nothing_left(stage: Stage) -> None:
-    kinds = "jobs,pods,configmaps,services,serviceaccounts,roles,rolebindings"
+    kinds = "jobs,pods,services,serviceaccounts,roles,rolebindings"
     selector = ("-l", "sro.dev/job-name=demo")
     wait_until(
         lambda: stage.kubectl.get(kinds, "-n", stage.namespace, *selector)["items"] == [],
@@ -195,17 +206,92 @@ def assert_nothing_left(stage: Stage) -> None:
     )
 
 
-def test_a_child_that_was_deleted_or_changed_is_put_back(stage: Stage) -> None:
+DRIFT = {
+    "a Service deleted": ("service/demo", ("delete",)),
+    "an account deleted": ("serviceaccount/demo-trainer", ("delete",)),
+    "a Role deleted": ("role/demo-trainer", ("delete",)),
+    "a RoleBinding deleted": ("rolebinding/demo-trainer", ("delete",)),
+    "a Service that selects others": ("service/demo", ("spec", {"selector": {"sro.dev/job-name": "other"}})),
+    "a Role that grants more": (
+        "role/demo-trainer",
+        ("rules", [{"apiGroups": [""], "resources": ["secrets"], "verbs": ["get"]}]),
+    ),
+    "an account without owner": ("serviceaccount/demo-trainer", ("metadata", {"ownerReferences": None})),
+    "a RoleBinding relabelled": ("rolebinding/demo-trainer", ("metadata", {"labels": {"sro.dev/job-name": None}})),
+    "a Job without owner": ("job/demo-a1", ("metadata", {"ownerReferences": None})),
+    "a Job relabelled": ("job/demo-a1", ("metadata", {"labels": {"sro.dev/attempt": "7"}})),
+    "a Job without its labels": ("job/demo-a1", ("metadata", {"labels": {"sro.dev/job-name": None}})),
+    "a Job with fewer pods": ("job/demo-a1", ("spec", {"parallelism": 1})),
+}
+
+
+@pytest.mark.parametrize(("child", "change"), DRIFT.values(), ids=DRIFT)
+def test_a_child_that_was_changed_is_put_right(stage: Stage, child: str, change: tuple[Any, ...]) -> None:
     stage.submit()
     stage.wait_phase("Queued")
-    stage.kubectl("delete", "service", "demo", "-n", stage.namespace)
-    broken = json.dumps({"data": {"run.json": "{}"}})
-    stage.kubectl("patch", "configmap", "demo-a1", "-n", stage.namespace, "--type=merge", "-p", broken)
-    wait_until(lambda: stage.names("service") == {"demo"}, "the Service is back")
+    stage.pods(1)
+    before = made_of(stage, child)
+    if change == ("delete",):
+        stage.kubectl("delete", child, "-n", stage.namespace)
+    else:
+        stage.kubectl("patch", child, "-n", stage.namespace, "--type=merge", "-p", json.dumps(dict([change])))
+    wait_until(lambda: made_of(stage, child) == before, f"{child} is as it was", lambda: str(made_of(stage, child)))
+    status = stage.status()
+    assert (status["phase"], status["attempt"], len(status["attempts"])) == ("Queued", 1, 1)
+
+
+def made_of(stage: Stage, child: str) -> Manifest:
+    """What the operator decides about a child."""
+    kind, name = child.split("/")
+    found = stage.kubectl.get(kind, "-n", stage.namespace, "--field-selector", f"metadata.name={name}")["items"]
+    if not found:
+        return {}
+    (item,) = found
+    metadata, spec = item["metadata"], item.get("spec", {})
+    parts = {key: item[key] for key in ("rules", "roleRef", "subjects", "automountServiceAccountToken") if key in item}
+    parts |= {key: spec[key] for key in ("parallelism", "completions", "ports") if key in spec}
+    if kind == "service":
+        parts["selector"] = spec["selector"]
+    labels = {key: value for key, value in metadata.get("labels", {}).items() if key.startswith("sro.dev/")}
+    owners = [owner["uid"] for owner in metadata.get("ownerReferences", ())]
+    return {**parts, "labels": labels, "owners": owners}
+
+
+def test_pods_that_a_quota_refuses_are_named_in_the_condition(stage: Stage) -> None:
+    stage.kubectl("create", "quota", "none", "--hard=pods=0", "-n", stage.namespace)
+    stage.submit()
     wait_until(
-        lambda: json.loads(stage.kubectl.get("configmap", "demo-a1", "-n", stage.namespace)["data"]["run.json"]) != {},
-        "the run configuration is back",
+        lambda: condition(stage.wait_phase("Queued"), "Queued")["reason"] == "PodsRefused", "the refusal is known"
     )
+    assert "exceeded quota: none" in condition(stage.status(), "Queued")["message"]
+
+
+def test_pods_that_do_not_start_in_time_fail_the_job_and_say_why(stage: Stage) -> None:
+    stage.submit(runPolicy={"startupTimeoutSeconds": 3})
+    stage.pods(1)
+    status = stage.wait_phase("Failed")
+    failed = condition(status, "Failed")
+    assert failed["reason"] == "StartupTimeout"
+    assert failed["message"].startswith("0 of 2 pods of attempt 1 started")
+    stage.pods(1, count=0)
+
+
+def test_attempts_whose_jobs_are_gone_are_rebuilt_after_the_status_was_thrown_away(stage: Stage) -> None:
+    stage.submit(runPolicy={"maxRestarts": 5})
+    for attempt in (1, 2, 3, 4):
+        stage.end_pod(stage.pods(attempt)[0], 1, f"cause {attempt}")
+    stage.pods(5)
+    before = stage.wait_phase("Queued", attempt=5)
+    assert "demo-a1" not in stage.names("job")
+    patch = json.dumps([{"op": "remove", "path": "/status"}])
+    flags = ("-n", stage.namespace, "--subresource=status", "--type=json", "-p", patch)
+    stage.kubectl("patch", "srojob", "demo", *flags)
+    after = stage.wait_phase("Queued", attempt=5)
+    kept = ("number", "startTime", "endTime", "reason", "counted")
+    assert [[entry.get(name) for name in kept] for entry in after["attempts"]] == [
+        [entry.get(name) for name in kept] for entry in before["attempts"]
+    ]
+    assert after["restarts"] == before["restarts"] == 4
 
 
 def test_an_attempt_whose_job_is_deleted_is_followed_by_another(stage: Stage) -> None:

@@ -41,7 +41,7 @@ def test_trainer_pods_ask_for_nothing_that_the_restricted_standard_refuses(examp
     assert not any("hostPath" in volume for volume in pod["volumes"])
 
 
-@pytest.mark.parametrize("version", ["1.34", "1.36"])
+@pytest.mark.parametrize("version", ["1.34", "1.35", "1.36", "1.37"])
 @pytest.mark.parametrize("example", FILES, ids=lambda example: example.stem)
 def test_every_field_of_the_children_is_one_that_kubernetes_knows(example: Path, version: str) -> None:
     for child in yaml.safe_load_all(children_text(example)):

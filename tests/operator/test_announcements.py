@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from sro_api.labels import EVENT_REASONS
 from sro_api.status import SROJobStatus
 from sro_operator.announcements import Announcement, announcements, build_event
+from sro_operator.lifecycle import REASONS
 from sro_operator.observed import AttemptJob, Observed, TrainerPod
 from sro_operator.status import invalid_status, next_status
 from sro_operator.testing import EPOCH, make_job
@@ -17,7 +17,7 @@ PODS = tuple(TrainerPod(name=f"p{i}", uid=f"p{i}", attempt=1, index=i, phase="Ru
 
 def reasons(before: SROJobStatus, after: SROJobStatus) -> list[str]:
     found = [news.reason for news in announcements(before, after)]
-    assert set(found) <= set(EVENT_REASONS)
+    assert set(found) <= set(REASONS)
     return found
 
 

@@ -59,7 +59,8 @@ def test_ranks_find_rank_0_of_their_own_attempt_by_its_full_name() -> None:
 
 def test_the_run_configuration_is_the_spec_with_its_defaults_written_out() -> None:
     made = children(attempt=2)
-    run = json.loads(of_kind(made, "ConfigMap")["data"]["run.json"])
+    template = made.job["spec"]["template"]
+    run = json.loads(template["metadata"]["annotations"]["sro.dev/run-config"])
     assert (run["attempt"], run["reportToCluster"], run["uid"]) == (2, True, "uid-of-demo")
     assert (run["inputs"], run["outputs"], run["claims"]) == ("/usr/share/sro", "/workspace", "/mnt/sro")
     assert run["spec"]["optimization"]["batchSize"] == 16
@@ -77,7 +78,7 @@ def test_the_role_names_one_object_one_subresource_and_one_verb() -> None:
 
 def test_an_account_of_the_spec_gets_the_role_and_none_is_made() -> None:
     made = children(compute={"serviceAccountName": "team"})
-    assert [child["kind"] for child in made.supports] == ["ConfigMap", "Service", "Role", "RoleBinding"]
+    assert [child["kind"] for child in made.supports] == ["Service", "Role", "RoleBinding"]
     assert of_kind(made, "RoleBinding")["subjects"][0]["name"] == "team"
     assert pod(made)["serviceAccountName"] == "team"
 
@@ -147,7 +148,7 @@ def test_overrides_of_the_spec_reach_the_pod() -> None:
     assert spec["tolerations"] == [{"key": "gpu", "operator": "Exists"}]
     assert spec["imagePullSecrets"] == [{"name": "registry"}]
     assert (template["labels"]["team"], template["labels"]["sro.dev/attempt"]) == ("a", "1")
-    assert template["annotations"] == {"note": "b"}
+    assert set(template["annotations"]) == {"note", "sro.dev/run-config"}
     assert container(made)["resources"] == {"limits": {"nvidia.com/gpu": "1"}}
     assert [entry for entry in container(made)["env"] if entry["name"] == "HOME"] == [{"name": "HOME", "value": "/tmp"}]
     assert {"medium": "Memory", "sizeLimit": "4Gi"} in [volume.get("emptyDir") for volume in spec["volumes"]]

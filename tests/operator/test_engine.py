@@ -6,10 +6,9 @@ import asyncio
 import copy
 from typing import Any
 
-import pytest
-
 from sro_api.base import Manifest
 from sro_operator.engine import Engine, sight_of
+from sro_operator.keys import Key
 from sro_operator.metrics import Metrics
 from sro_operator.settings import OperatorSettings
 from sro_operator.testing import FakeCluster, VirtualClock, make_manifest
@@ -38,18 +37,24 @@ def test_progress_alone_is_no_reason_to_look() -> None:
     assert sight_of(further) != sight_of(suspended)
 
 
-@pytest.mark.parametrize(
-    ("generation", "deletion", "looks"), [(1, {}, 0), (2, {}, 1), (1, {"deletionTimestamp": "2026-01-01T00:00:00Z"}, 1)]
-)
-def test_the_echo_of_a_write_is_no_reason_to_look_unless_the_job_was_changed_meanwhile(
-    generation: int, deletion: dict[str, str], looks: int
-) -> None:
+def test_the_echo_of_a_write_is_no_reason_to_look() -> None:
     engine, _ = build_engine()
     written = changed(make_manifest(), "2", status={"phase": "Queued", "observedGeneration": 1})
-    written["metadata"] |= {"generation": generation, **deletion}
-    engine.on_written(written)
+    engine.cache.saw(written)
+    engine._on_written(written)
     engine.on_sro_job("MODIFIED", written)
-    assert len(engine.queue) == looks
+    assert len(engine.queue) == 0
+    engine.on_sro_job("MODIFIED", changed(written, "3", status={"phase": "Failed"}))
+    assert len(engine.queue) == 1
+
+
+def test_a_job_that_a_list_no_longer_shows_is_forgotten() -> None:
+    engine, cluster = build_engine()
+    engine.on_sro_job("ADDED", make_manifest(name="gone"))
+    cluster.put(make_manifest(name="here"))
+    asyncio.run(engine.resync())
+    assert engine.cache.sro_job(Key(namespace="team", name="gone")) is None
+    assert engine.cache.sro_job(Key(namespace="team", name="here")) is not None
 
 
 def test_an_operator_is_ready_once_it_has_listed_the_jobs() -> None:
@@ -84,10 +89,48 @@ def test_the_page_counts_jobs_by_phase_and_names_its_metrics() -> None:
     names = {line.split(" ")[2] for line in asyncio.run(page()).splitlines() if line.startswith("# TYPE")}
     assert {name for name in names if not name.endswith("_created")} == {
         "sro_jobs",
+        "sro_jobs_finished_total",
+        "sro_attempts_ended_total",
         "sro_reconciles_total",
         "sro_reconcile_duration_seconds",
-        "sro_api_requests_total",
+        "sro_queue_wait_seconds",
         "sro_queue_depth",
-        "sro_watch_lag_seconds",
+        "sro_queue_oldest_seconds",
+        "sro_api_requests_total",
+        "sro_leader",
+        "sro_watch_gaps_total",
         "sro_last_resync_timestamp_seconds",
+        "sro_job_progress_left_out",
+        "sro_job_step",
+        "sro_job_steps_planned",
+        "sro_job_loss",
+        "sro_job_pass_rate",
+        "sro_job_held_out_pass_rate",
+        "sro_job_similarity",
+        "sro_job_kl",
+        "sro_job_samples_per_second",
+        "sro_job_last_checkpoint_step",
     }
+
+
+def test_running_jobs_have_gauges_up_to_a_limit_and_lose_them_when_they_end() -> None:
+    metrics = Metrics(progress_limit=1)
+    progress = {"step": 7, "totalSteps": 9, "loss": 0.5, "stage": "Training"}
+    keys = [Key(namespace="team", name=name) for name in ("first", "second")]
+    for key in keys:
+        metrics.note_progress(key, "Running", progress)
+    page = metrics.page([]).decode()
+    assert 'sro_job_step{name="first",namespace="team"} 7.0' in page
+    assert 'name="second"' not in page
+    assert "sro_job_progress_left_out 1.0" in page
+    metrics.note_progress(keys[0], "Complete", progress)
+    metrics.note_progress(keys[1], "Running", progress)
+    page = metrics.page([]).decode()
+    assert 'sro_job_loss{name="second",namespace="team"} 0.5' in page
+    assert 'name="first"' not in page
+
+
+def test_no_job_has_gauges_where_they_are_switched_off() -> None:
+    metrics = Metrics(progress_limit=0)
+    metrics.note_progress(Key(namespace="team", name="demo"), "Running", {"step": 7})
+    assert "sro_job_step{" not in metrics.page([]).decode()

@@ -19,7 +19,7 @@ def job(conditions: list[dict[str, Any]], **status: Any) -> dict[str, Any]:
         "creationTimestamp": "2026-01-01T00:00:00Z",
         "labels": {"sro.dev/attempt": "2"},
         "annotations": {"sro.dev/resumed-from-step": "30"},
-        "ownerReferences": [{"uid": "owner"}],
+        "ownerReferences": [{"uid": "owner", "controller": True}],
     }
     return {"metadata": metadata, "spec": {}, "status": {"conditions": conditions, **status}}
 

@@ -10,7 +10,7 @@ import pytest
 
 from sro_api.status import AttemptStatus, ProgressStatus, SROJobStatus
 from sro_operator.observed import AttemptJob, Observed, TrainerPod
-from sro_operator.plan import DeleteAttempt, DeleteSelf, Plan, StartAttempt, next_plan, restart_pause
+from sro_operator.plan import DeleteAttempt, DeleteSelf, KeepRecord, Plan, StartAttempt, next_plan, restart_pause
 from sro_operator.settings import OperatorSettings
 from sro_operator.status import next_status
 from sro_operator.testing import EPOCH, make_job
@@ -41,6 +41,7 @@ def plan(observed: Observed, status: SROJobStatus | None = None, seconds: float 
 
 
 LIVE = TrainerPod(name="p", uid="p", attempt=1, index=0, phase="Running")
+BOTH = (LIVE, replace(LIVE, name="q", uid="q", index=1))
 
 
 def test_a_new_job_starts_its_first_attempt() -> None:
@@ -48,12 +49,19 @@ def test_a_new_job_starts_its_first_attempt() -> None:
 
 
 def test_a_running_attempt_is_left_alone() -> None:
-    assert plan(Observed(jobs=(gang(),), pods=(LIVE,))) == Plan()
+    assert plan(Observed(jobs=(gang(),), pods=BOTH)) == Plan()
 
 
 def test_a_running_attempt_is_looked_at_again_at_its_deadline() -> None:
-    found = plan(Observed(jobs=(gang(),), pods=(LIVE,)), runPolicy={"activeDeadlineSeconds": 130})
+    found = plan(Observed(jobs=(gang(),), pods=BOTH), runPolicy={"activeDeadlineSeconds": 130})
     assert found == Plan(recheck_seconds=30)
+
+
+@pytest.mark.parametrize(
+    ("policy", "seconds"), [({}, 15), ({"startupTimeoutSeconds": 110}, 10)], ids=["no limit", "a limit"]
+)
+def test_an_attempt_whose_pods_have_not_started_is_looked_at_again(policy: dict[str, int], seconds: float) -> None:
+    assert plan(Observed(jobs=(gang(),), pods=(LIVE,)), runPolicy=policy) == Plan(recheck_seconds=seconds)
 
 
 def test_a_failing_attempt_is_looked_at_again_soon() -> None:
@@ -130,7 +138,8 @@ def test_a_failed_job_starts_nothing_though_its_children_are_gone() -> None:
     last = ended().model_copy(update={"counted": False})
     failed = next_status(make_job(SROJobStatus(attempts=(last,))), Observed(jobs=(failed_gang(),)), NOW)
     assert failed.phase == "Failed"
-    assert plan(Observed(), failed, 5000, runPolicy={"maxRestarts": 50}).actions == ()
+    assert plan(Observed(), failed, 5000, runPolicy={"maxRestarts": 50}).actions == (KeepRecord(),)
+    assert plan(Observed(record=failed.attempts), failed, 5000, runPolicy={"maxRestarts": 50}).actions == ()
 
 
 def test_what_the_job_controller_already_ends_is_left_to_it_so_that_logs_stay() -> None:

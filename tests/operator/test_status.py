@@ -46,7 +46,7 @@ TABLE = {
     "an older job's children linger": (Observed(strangers=("demo-a1",)), "Accepted", "SpecAccepted"),
     "no pod yet": (Observed(jobs=(gang(),)), "Queued", "PodsPending"),
     "one pod of two runs": (Observed(jobs=(gang(),), pods=(pod(0), pod(1, "Pending"))), "Queued", "PodsPending"),
-    "a queue holds the Job": (Observed(jobs=(gang(is_suspended=True),)), "Queued", "PodsPending"),
+    "a queue holds the Job": (Observed(jobs=(gang(is_suspended=True),)), "Queued", "HeldByQueue"),
     "both pods run": (Observed(jobs=(gang(),), pods=BOTH_RUN), "Running", "PodsRunning"),
     "one is done, one runs": (Observed(jobs=(gang(),), pods=(pod(0, "Succeeded", 0), pod(1))), "Running", "PodsRunning"),
     "a pod failed, others still end": (
@@ -74,6 +74,30 @@ TABLE = {
         Observed(jobs=(failed_gang(),), pods=(pod(0, "Failed", 137, is_deleting=True),)),
         "Restarting",
         "AttemptDisrupted",
+    ),
+    "the image cannot be pulled": (
+        Observed(jobs=(gang(),), pods=(pod(0), pod(1, "Pending", waiting="ImagePullBackOff: not found"))),
+        "Queued",
+        "ImageUnavailable",
+    ),
+    "no node takes a pod": (
+        Observed(jobs=(gang(),), pods=(pod(0), pod(1, "Pending", waiting="Unschedulable: 0/3 nodes"))),
+        "Queued",
+        "PodsUnschedulable",
+    ),
+    "a Secret is missing": (
+        Observed(jobs=(gang(),), pods=(pod(0, "Pending", waiting="CreateContainerConfigError: secret"),)),
+        "Queued",
+        "PodConfigInvalid",
+    ),
+    "the pods are refused": (Observed(jobs=(gang(),), pods_refused="exceeded quota"), "Queued", "PodsRefused"),
+    "a pod was killed for its memory": (
+        Observed(
+            jobs=(failed_gang(),),
+            pods=(pod(0, "Failed", 1), pod(1, "Failed", exit=PodExit(index=1, exit_code=137, reason="OOMKilled"))),
+        ),
+        "Restarting",
+        "OutOfMemory",
     ),
     "the configuration is bad": (Observed(jobs=(failed_gang(),), pods=(pod(1, "Failed", 64),)), "Failed", "BadConfiguration"),
     "the data are bad": (Observed(jobs=(failed_gang(),), pods=(pod(1, "Failed", 65),)), "Failed", "BadData"),
@@ -327,3 +351,59 @@ def test_a_spec_that_cannot_be_read_is_not_accepted_and_keeps_the_rest() -> None
     assert (accepted.type, accepted.status, accepted.reason) == ("Accepted", "False", "SpecInvalid")
     assert accepted.message == "spec.leader.model: is missing"
     assert len(status.conditions) == 7
+
+
+@pytest.mark.parametrize(("limit", "phase"), [(99, "Failed"), (101, "Queued")])
+def test_pods_that_do_not_start_in_time_fail_the_job_and_say_why(limit: int, phase: str) -> None:
+    job = make_job(runPolicy={"startupTimeoutSeconds": limit})
+    pods = (pod(0), pod(1, "Pending", waiting="Unschedulable: 0/3 nodes are available"))
+    status = next_status(job, Observed(jobs=(gang(),), pods=pods), NOW)
+    assert status.phase == phase
+    if phase == "Failed":
+        (failed,) = [entry for entry in status.conditions if entry.type == "Failed"]
+        why = "1 of 2 pods of attempt 1 started; p1: Unschedulable: 0/3 nodes are available"
+        assert (failed.reason, failed.message) == (
+            "StartupTimeout",
+            f"{why}, after 99 s, spec.runPolicy.startupTimeoutSeconds",
+        )
+        assert (status.attempts[0].end_time, status.attempts[0].reason) == (NOW, "StartupTimeout")
+
+
+def test_the_startup_limit_does_not_run_while_a_queue_holds_the_job() -> None:
+    job = make_job(runPolicy={"startupTimeoutSeconds": 1})
+    assert next_status(job, Observed(jobs=(gang(is_suspended=True),)), NOW).phase == "Queued"
+
+
+def test_a_pod_killed_for_its_memory_counts_and_says_what_to_do() -> None:
+    killed = pod(0, "Failed", exit=PodExit(index=0, exit_code=137, reason="OOMKilled"))
+    status = next_status(make_job(), Observed(jobs=(failed_gang(),), pods=(killed,)), NOW)
+    (attempt,) = status.attempts
+    assert (attempt.reason, attempt.counted, status.restarts) == ("OutOfMemory", True, 1)
+    assert attempt.message is not None
+    assert attempt.message.endswith("raise spec.compute.resources.limits.memory, or lower spec.optimization.batchSize")
+
+
+def test_disruptions_are_counted_apart_from_restarts() -> None:
+    pods = (pod(0, "Failed", 76, is_disrupted=True), pod(0, "Failed", 1, attempt=2))
+    status = next_status(make_job(), Observed(jobs=(failed_gang(1), failed_gang(2)), pods=pods), NOW)
+    assert (status.disruptions, status.restarts) == (1, 1)
+
+
+def test_of_more_attempts_than_a_status_holds_the_oldest_that_count_for_nothing_go() -> None:
+    def ended(number: int) -> AttemptStatus:
+        reason = "AttemptFailed" if number == 1 else "AttemptDisrupted"
+        return AttemptStatus(number=number, start_time=EPOCH, end_time=EPOCH, reason=reason, counted=number == 1)
+
+    job = make_job(SROJobStatus(attempts=tuple(ended(number) for number in range(1, 129))))
+    status = next_status(job, Observed(jobs=(gang(129),)), NOW)
+    assert [entry.number for entry in status.attempts][:2] == [1, 3]
+    assert (len(status.attempts), status.restarts) == (128, 1)
+
+
+def test_the_brief_record_does_not_take_the_place_of_what_job_and_pods_tell() -> None:
+    observed = Observed(jobs=(failed_gang(),), pods=(pod(0, "Failed", 137),))
+    running = next_status(make_job(), Observed(jobs=(gang(),), pods=BOTH_RUN), EPOCH)
+    brief = AttemptStatus(number=1, start_time=EPOCH, end_time=ENDED, reason="AttemptFailed", counted=True)
+    for before in (running, SROJobStatus()):
+        (attempt,) = next_status(make_job(before), replace(observed, record=(brief,)), NOW).attempts
+        assert [entry.message for entry in attempt.exits] == ["the cause"]

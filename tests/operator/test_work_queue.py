@@ -10,24 +10,9 @@ import pytest
 from sro_operator.errors import ApiError
 from sro_operator.keys import Key
 from sro_operator.work_queue import Outcome, WorkQueue
+from virtual_time import VirtualTimeLoop
 
 A, B = Key(namespace="n", name="a"), Key(namespace="n", name="b")
-
-
-class VirtualTimeLoop(asyncio.SelectorEventLoop):
-    """An event loop that jumps to its next timer in place of waiting for it."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._now = 0.0
-
-    def time(self) -> float:
-        return self._now
-
-    def _run_once(self) -> None:
-        if not self._ready and self._scheduled:  # type: ignore[attr-defined]
-            self._now = max(self._now, self._scheduled[0].when())  # type: ignore[attr-defined]
-        super()._run_once()  # type: ignore[misc]
 
 
 Looks = list[tuple[float, str]]
@@ -175,3 +160,18 @@ def test_the_slowest_look_is_known() -> None:
         assert queue.longest_seconds() == 0
 
     play(slow, script)
+
+
+def test_namespaces_take_turns() -> None:
+    async def script(queue: WorkQueue) -> None:
+        for number in range(50):
+            queue.wake(Key(namespace="many", name=f"m{number}"))
+        queue.wake(Key(namespace="few", name="one"))
+        await asyncio.sleep(100)
+
+    async def handler(_key: Key, _looks: Looks) -> None:
+        await asyncio.sleep(1)
+
+    looks, outcomes = play(handler, script, concurrency=1)
+    assert [name for _, name in looks[:3]] == ["m0", "one", "m1"]
+    assert (len(outcomes), outcomes[1].waited_seconds) == (51, 1.0)

@@ -6,7 +6,7 @@ It may read no Secret: a job's credentials are named in its pods and read by the
 - apiGroups: [sro.dev]
   resources: [srojobs]
   # delete: when ttlSecondsAfterFinished has passed.
-  verbs: [get, list, watch, delete]
+  verbs: [list, watch, delete]
 - apiGroups: [sro.dev]
   resources: [srojobs/status]
   # Also what the Role of each trainer grants: nobody may grant what they do not hold.
@@ -19,22 +19,32 @@ It may read no Secret: a job's credentials are named in its pods and read by the
 {{- end }}
 - apiGroups: [batch]
   resources: [jobs]
-  # Server-side apply is a patch, and a create where the object is new.
+  # patch: what somebody edits is put right.
   verbs: [list, watch, create, patch, delete]
 - apiGroups: [""]
   resources: [pods]
   verbs: [list, watch]
 - apiGroups: [""]
-  resources: [configmaps]
-  # delete: the run configurations of attempts that are no longer kept.
-  verbs: [create, patch, delete]
-- apiGroups: [""]
   resources: [services, serviceaccounts]
-  verbs: [create, patch]
+  # list and watch: what somebody deletes or edits is put right.
+  verbs: [list, watch, create, patch]
 - apiGroups: [rbac.authorization.k8s.io]
   resources: [roles, rolebindings]
-  verbs: [create, patch]
+  verbs: [list, watch, create, patch]
 - apiGroups: [""]
   resources: [events]
+  # list: why the Job controller may not make pods is told in its events alone.
+  verbs: [list, create]
+{{- end }}
+
+{{- /* The Lease by which replicas elect the one that works: in the operator's own namespace, by name. */}}
+{{- define "sro-operator.leaseRules" -}}
+- apiGroups: [coordination.k8s.io]
+  resources: [leases]
+  resourceNames: [{{ include "sro-operator.fullname" . }}]
+  verbs: [get, update]
+- apiGroups: [coordination.k8s.io]
+  resources: [leases]
+  # A name cannot be given here: the object has none yet.
   verbs: [create]
 {{- end }}

@@ -199,5 +199,7 @@ class RunPolicySpec(ApiModel):
     """Attempts that may follow failed ones; disruptions and resumes do not count."""
     active_deadline_seconds: Annotated[int, Field(ge=1, le=31_536_000)] | None = None
     """The job fails when it has been running for longer, over all attempts, time suspended left out."""
+    startup_timeout_seconds: Annotated[int, Field(ge=1, le=31_536_000)] | None = None
+    """The job fails when an attempt's pods have not all started this long after a queue, if there is one, let them."""
     ttl_seconds_after_finished: Annotated[int, Field(ge=0, le=31_536_000)] | None = None
     """The job is deleted this long after it finished; absent keeps it."""

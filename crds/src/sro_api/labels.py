@@ -12,6 +12,8 @@ PLURAL: Final = "srojobs"
 
 JOB_NAME_LABEL: Final = "sro.dev/job-name"
 """On every child and pod: the name of the SROJob in the same namespace."""
+JOB_UID_LABEL: Final = "sro.dev/job-uid"
+"""On every child and pod: the uid of the SROJob, which tells a child that lost its owner from one of an earlier job."""
 ATTEMPT_LABEL: Final = "sro.dev/attempt"
 """On what belongs to one attempt: its number in decimal, from 1."""
 STUDY_LABEL: Final = "sro.dev/study"
@@ -41,26 +43,29 @@ FINAL_PHASES: Final = frozenset({COMPLETE, FAILED})
 REASON_ACCEPTED: Final = "SpecAccepted"
 REASON_INVALID: Final = "SpecInvalid"
 REASON_PODS_PENDING: Final = "PodsPending"
+REASON_UNSCHEDULABLE: Final = "PodsUnschedulable"
+REASON_IMAGE: Final = "ImageUnavailable"
+REASON_POD_CONFIG: Final = "PodConfigInvalid"
+REASON_PODS_REFUSED: Final = "PodsRefused"
+REASON_HELD: Final = "HeldByQueue"
 REASON_PODS_RUNNING: Final = "PodsRunning"
 REASON_SUSPENDED: Final = "SuspendedByUser"
 REASON_RESUMED: Final = "ResumedByUser"
 REASON_ATTEMPT_STARTED: Final = "AttemptStarted"
 REASON_ATTEMPT_FAILED: Final = "AttemptFailed"
 REASON_ATTEMPT_DISRUPTED: Final = "AttemptDisrupted"
+REASON_OUT_OF_MEMORY: Final = "OutOfMemory"
 REASON_TRAINED: Final = "TrainingComplete"
 REASON_BAD_CONFIGURATION: Final = "BadConfiguration"
 REASON_BAD_DATA: Final = "BadData"
 REASON_DIVERGED: Final = "LossDiverged"
 REASON_RESTARTS_EXHAUSTED: Final = "MaxRestartsExceeded"
 REASON_DEADLINE: Final = "DeadlineExceeded"
+REASON_STARTUP: Final = "StartupTimeout"
 REASON_EXPIRED: Final = "TTLExpired"
 
-EVENT_REASONS: Final = (
-    REASON_ACCEPTED, REASON_INVALID, REASON_PODS_PENDING, REASON_PODS_RUNNING, REASON_SUSPENDED, REASON_RESUMED,
-    REASON_ATTEMPT_STARTED, REASON_ATTEMPT_FAILED, REASON_ATTEMPT_DISRUPTED, REASON_TRAINED, REASON_BAD_CONFIGURATION,
-    REASON_BAD_DATA, REASON_DIVERGED, REASON_RESTARTS_EXHAUSTED, REASON_DEADLINE, REASON_EXPIRED,
-)  # fmt: skip
-"""An event has the reason of the condition that it announces."""
+FAILURE_REASONS: Final = frozenset({REASON_ATTEMPT_FAILED, REASON_OUT_OF_MEMORY})
+"""An attempt that ended so uses up a restart; one that was disrupted or suspended does not."""
 
 CONFIG_MOUNT: Final = "/etc/sro"
 """Folder of `run.json`, the run configuration, in every trainer pod."""

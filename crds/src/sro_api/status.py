@@ -150,6 +150,8 @@ class SROJobStatus(ApiModel):
     """Number of the newest attempt."""
     restarts: Annotated[int, Field(ge=0)] | None = None
     """Attempts that counted against `maxRestarts`."""
+    disruptions: Annotated[int, Field(ge=0)] | None = None
+    """Attempts that were evicted, preempted, deleted or lost with their node; they count against nothing."""
     progress: ProgressStatus | None = None
     output: OutputStatus | None = None
     evaluation: EvaluationStatus | None = None

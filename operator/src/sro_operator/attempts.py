@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from sro_api.exit_codes import FINAL_EXIT_CODES, ExitCode
 from sro_api.labels import (
+    FAILURE_REASONS,
     REASON_ATTEMPT_DISRUPTED,
     REASON_ATTEMPT_FAILED,
     REASON_BAD_CONFIGURATION,
     REASON_BAD_DATA,
     REASON_DIVERGED,
+    REASON_OUT_OF_MEMORY,
     REASON_SUSPENDED,
     REASON_TRAINED,
 )
@@ -35,6 +37,8 @@ MESSAGE_LIMIT = 1024
 _SIGTERM_DEATH = 128 + 15
 _ASKED_TO_STOP = frozenset({int(ExitCode.TERMINATED), _SIGTERM_DEATH})
 _JOB_EXIT = re.compile(r"failed with exit code (\d+)")
+_KILLED_FOR_MEMORY = "OOMKilled"
+_MEMORY_ADVICE = "raise spec.compute.resources.limits.memory, or lower spec.optimization.batchSize"
 _JOB_DISRUPTION = "has condition DisruptionTarget"
 
 
@@ -55,13 +59,16 @@ class Ending:
 
 def recorded_attempts(job: SROJob, observed: Observed, now: datetime) -> tuple[AttemptStatus, ...]:
     """The attempts so far, oldest first: those on record brought up to date, and those found in the cluster."""
-    known = {attempt.number: attempt for attempt in job.status.attempts}
+    # The record is brief: it counts only where the Job is gone, of which everything else could be learnt.
+    present = {found.attempt for found in observed.jobs}
+    known = {attempt.number: attempt for attempt in observed.record if attempt.number not in present}
+    known |= {attempt.number: _remembered(attempt, known.get(attempt.number)) for attempt in job.status.attempts}
     for found in observed.jobs:
         known.setdefault(found.attempt, _begun(found))
     attempts: list[AttemptStatus] = []
     for number in sorted(known):
         attempts.append(_updated(known[number], attempts, job, observed, now))
-    return tuple(attempts[-ATTEMPT_LIMIT:])
+    return _shortened(attempts)
 
 
 def restarts_used(attempts: Iterable[AttemptStatus]) -> int:
@@ -95,10 +102,16 @@ def failure_of(found: AttemptJob, pods: Iterable[TrainerPod], recorded: tuple[Po
         return Ending(reason=REASON_ATTEMPT_DISRUPTED, message=_blame(exits) or found.failure_message)
     if not exits and recorded:
         stopped = {entry.exit_code for entry in recorded} <= _ASKED_TO_STOP
-        reason = REASON_ATTEMPT_DISRUPTED if stopped else REASON_ATTEMPT_FAILED
-        return Ending(reason=reason, message=_told(f"pod {recorded[0].index}", recorded[0], len(recorded)))
+        text = _told(f"pod {recorded[0].index}", recorded[0], len(recorded))
+        return Ending(reason=REASON_ATTEMPT_DISRUPTED, message=text) if stopped else _failure(text, recorded)
     message = _blame(own) or found.failure_message or found.failure_reason
-    return Ending(reason=REASON_ATTEMPT_FAILED, message=message, is_evident=bool(own))
+    return _failure(message, [pod.exit for pod in own if pod.exit is not None])
+
+
+def _failure(message: str, exits: Sequence[PodExit]) -> Ending:
+    if any(entry.reason == _KILLED_FOR_MEMORY for entry in exits):
+        return Ending(reason=REASON_OUT_OF_MEMORY, message=f"{message}; {_MEMORY_ADVICE}")
+    return Ending(reason=REASON_ATTEMPT_FAILED, message=message, is_evident=bool(exits))
 
 
 def failed_exits(attempt: AttemptStatus, pods: Iterable[TrainerPod]) -> tuple[PodExit, ...]:
@@ -110,6 +123,20 @@ def failed_exits(attempt: AttemptStatus, pods: Iterable[TrainerPod]) -> tuple[Po
         if pod.exit is not None:
             exits.setdefault(pod.index, pod.exit)
     return tuple(exits[index] for index in sorted(exits))[:EXIT_LIMIT]
+
+
+def _remembered(attempt: AttemptStatus, kept: AttemptStatus | None) -> AttemptStatus:
+    """The status tells more than the record, unless it was lost before the attempt ended."""
+    return kept if kept is not None and attempt.end_time is None else attempt
+
+
+def _shortened(attempts: list[AttemptStatus]) -> tuple[AttemptStatus, ...]:
+    """At most as many as a status may hold: of those that count against nothing, the oldest go."""
+    surplus = len(attempts) - ATTEMPT_LIMIT
+    if surplus <= 0:
+        return tuple(attempts)
+    dropped = [attempt.number for attempt in attempts[:-1] if not attempt.counted][:surplus]
+    return tuple(attempt for attempt in attempts if attempt.number not in dropped)
 
 
 def _begun(found: AttemptJob) -> AttemptStatus:
@@ -138,11 +165,11 @@ def _updated(
     if not ending.is_evident and (now - (found.ended or now)).total_seconds() < EVIDENCE_SECONDS:
         return attempt
     left = restarts_used(before) < job.spec.run_policy.max_restarts
-    is_fatal = ending.is_final or (ending.reason == REASON_ATTEMPT_FAILED and not left)
+    is_fatal = ending.is_final or (ending.reason in FAILURE_REASONS and not left)
     if found.finished is None and not is_fatal:
         # The Job controller still ends the other pods: a graver cause may show up.
         return attempt
-    counted = ending.reason == REASON_ATTEMPT_FAILED and left
+    counted = ending.reason in FAILURE_REASONS and left
     return _closed(attempt, ending, found.ended or now).model_copy(update={"counted": counted})
 
 

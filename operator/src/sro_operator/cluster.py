@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import math
 import os
+import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from types import TracebackType
@@ -15,25 +18,23 @@ from kubernetes.aio import client, config
 
 from sro_api.base import Manifest
 from sro_api.labels import API_VERSION, JOB_NAME_LABEL, KIND, OPERATOR_FIELD_MANAGER, PLURAL, STUDY_LABEL
-from sro_operator.errors import ApiError
+from sro_operator.errors import ApiError, NotLeaderError
 from sro_operator.keys import Key
+from sro_operator.kinds import EVENT, JOB, KINDS, LEASE, POD, SRO_JOB, Kind
+from sro_operator.wire import error_of, lines_of
 
-REQUEST_SECONDS = 30
+REQUEST_SECONDS = 30.0
 """A request that takes longer has failed: it must not hold a worker."""
+LEASE_SECONDS = 3.0
+"""The same for a Lease, which is renewed more often than that."""
+SILENCE_SECONDS = 90.0
+"""A watch that says nothing for longer, not even a bookmark, is dead: the API server sends one a minute."""
 PAGE = 500
 """Objects per page of a list."""
+_JSON = "application/json"
 _APPLY = "application/apply-patch+yaml"
-_PLURALS = {
-    "ConfigMap": "configmaps",
-    "Service": "services",
-    "ServiceAccount": "serviceaccounts",
-    "Role": "roles",
-    "RoleBinding": "rolebindings",
-    "Job": "jobs",
-    "Pod": "pods",
-    "Event": "events",
-    KIND: PLURAL,
-}
+_MERGE = "application/strategic-merge-patch+json"
+_METADATA = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 _SERVICE_ACCOUNT_TOKEN = Path("/var/run/secrets/kubernetes.io/serviceaccount/token")
 
 RequestObserver = Callable[[str, str, int], None]
@@ -71,6 +72,10 @@ def current_namespace() -> str:
     return str((active or {}).get("context", {}).get("namespace") or "default")
 
 
+def _for_ever() -> float:
+    return math.inf
+
+
 def _ignore(_verb: str, _resource: str, _status: int) -> None:
     """Count nothing."""
 
@@ -82,6 +87,9 @@ class Cluster:
         """Use a configured client."""
         self._api = api
         self._on_request = on_request
+        self._held_until = 0.0
+        self.seconds_to_write: Callable[[], float] = _for_ever
+        """How long this process may still write; asked before each write."""
 
     @classmethod
     async def connect(cls, on_request: RequestObserver = _ignore) -> Self:
@@ -117,91 +125,171 @@ class Cluster:
 
     async def get_sro_job(self, key: Key) -> Manifest | None:
         """The SROJob; None if there is none."""
-        try:
-            return await self._call("GET", PLURAL, f"{_path(API_VERSION, KIND, key.namespace)}/{key.name}")
-        except ApiError as error:
-            if error.is_not_found:
-                return None
-            raise
+        return await self._get(SRO_JOB, key)
+
+    async def find_sro_job(self, key: Key) -> Manifest | None:
+        """The same by way of a list, so that the operator needs no right to get."""
+        return await self._named(SRO_JOB, key)
+
+    async def find_job(self, key: Key) -> Manifest | None:
+        """The Job of this name, whatever labels it carries; None if there is none."""
+        return await self._named(JOB, key)
 
     async def sro_jobs(self, namespaces: tuple[str, ...]) -> AsyncIterator[Manifest]:
         """Every SROJob of these namespaces, or of the whole cluster."""
-        for path in [_path(API_VERSION, KIND, name) for name in namespaces] or [f"/apis/{API_VERSION}/{PLURAL}"]:
-            async for manifest in self._pages(PLURAL, path, {}):
+        for namespace in namespaces or (None,):
+            async for manifest in self._items(SRO_JOB, namespace, {}):
                 yield manifest
 
     async def study_jobs(self, namespace: str, study: str) -> list[Manifest]:
         """The SROJobs that are cells of a study."""
-        path = _path(API_VERSION, KIND, namespace)
-        return [item async for item in self._pages(PLURAL, path, {"labelSelector": f"{STUDY_LABEL}={study}"})]
+        query = {"labelSelector": f"{STUDY_LABEL}={study}"}
+        return [item async for item in self._items(SRO_JOB, namespace, query)]
 
     async def create_sro_job(self, manifest: Manifest) -> Manifest:
         """Create an SROJob as its user would; a conflict (409) if one of its name is there."""
-        return await self._call(
-            "POST", PLURAL, _path(API_VERSION, KIND, manifest["metadata"]["namespace"]), body=manifest
-        )
+        return await self._call("POST", PLURAL, SRO_JOB.collection(manifest["metadata"]["namespace"]), body=manifest)
 
     async def jobs_of(self, key: Key) -> list[Manifest]:
         """The Jobs that carry this SROJob's name."""
-        path = _path("batch/v1", "Job", key.namespace)
-        return [item async for item in self._pages("jobs", path, {"labelSelector": f"{JOB_NAME_LABEL}={key.name}"})]
+        return [item async for item in self._items(JOB, key.namespace, _labelled(key))]
 
     async def pods_of(self, key: Key) -> list[Manifest]:
         """The pods that carry this SROJob's name."""
-        path = _path("v1", "Pod", key.namespace)
-        return [item async for item in self._pages("pods", path, {"labelSelector": f"{JOB_NAME_LABEL}={key.name}"})]
+        return [item async for item in self._items(POD, key.namespace, _labelled(key))]
+
+    async def listed(
+        self, kind: Kind, namespace: str | None, *, metadata_only: bool = False
+    ) -> tuple[list[Manifest], int]:
+        """All our objects of a kind, in a namespace or in the cluster, and the version of the list."""
+        query = {"labelSelector": kind.selector} if kind.selector else {}
+        version = 0
+        items: list[Manifest] = []
+        async for page in self._pages(kind, namespace, query, accept=_METADATA if metadata_only else _JSON):
+            # Further pages are of the first one's version.
+            version = version or int(page["metadata"]["resourceVersion"])
+            items += page.get("items") or ()
+        return items, version
+
+    async def watch(self, kind: Kind, namespace: str | None, version: int, *, seconds: int) -> AsyncIterator[Manifest]:
+        """What changes after a version, as watch events, bookmarks too, until the API server ends the stream.
+
+        Args:
+            kind: of the objects.
+            namespace: theirs; all if None.
+            version: to go on from.
+            seconds: when the API server is to end it.
+        """
+        query = {
+            "watch": "1",
+            "allowWatchBookmarks": "true",
+            "resourceVersion": str(version),
+            "timeoutSeconds": str(seconds),
+        }
+        if kind.selector:
+            query["labelSelector"] = kind.selector
+        path = f"{kind.collection(namespace)}?{urlencode(query)}"
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=REQUEST_SECONDS, sock_read=SILENCE_SECONDS)
+        response = await self._send("GET", f"{kind.plural}/watch", path, timeout=timeout)
+        try:
+            async for line in lines_of(response.content):
+                yield json.loads(line)
+        except (TimeoutError, aiohttp.ClientError, OSError, ValueError) as error:
+            raise ApiError(0, f"the watch of {kind.plural} broke off: {error or type(error).__name__}") from error
+        finally:
+            response.close()
+
+    async def refusal_of_pods(self, key: Key) -> str:
+        """What the Job controller was last told when it was not let make a Job's pods; empty if it was."""
+        selector = f"involvedObject.kind=Job,involvedObject.name={key.name},reason=FailedCreate"
+        found = [item async for item in self._items(EVENT, key.namespace, {"fieldSelector": selector})]
+        newest = max(found, key=lambda event: str(event.get("lastTimestamp") or ""), default=None)
+        return str(newest.get("message", "")) if newest is not None else ""
+
+    async def create(self, manifest: Manifest) -> Manifest:
+        """Make an object."""
+        kind = KINDS[manifest["kind"]]
+        path = f"{kind.collection(manifest['metadata']['namespace'])}?{urlencode({'fieldManager': OPERATOR_FIELD_MANAGER})}"
+        return await self._write("POST", kind.plural, path, body=manifest)
 
     async def apply(self, manifest: Manifest) -> Manifest:
         """Server-side apply: what we owned and no longer name goes, what others own stays, unless we name it too."""
-        kind, metadata = manifest["kind"], manifest["metadata"]
-        path = f"{_path(manifest['apiVersion'], kind, metadata['namespace'])}/{metadata['name']}"
-        return await self._apply(_PLURALS[kind], path, manifest)
+        return await self._patch(manifest, _APPLY, {"force": "true"})
 
-    async def apply_status(self, key: Key, uid: str, status: Manifest) -> Manifest:
-        """Write the operator's whole part of the status; a conflict if the job is not the one with this uid any more."""
+    async def merge(self, manifest: Manifest) -> Manifest:
+        """Strategic merge patch: what is not named stays."""
+        return await self._patch(manifest, _MERGE, {})
+
+    async def apply_status(self, key: Key, manifest: Manifest, status: Manifest) -> Manifest:
+        """Write the operator's whole part of the status; a conflict if the job changed since it was read."""
+        read = manifest["metadata"]
         body = {
             "apiVersion": API_VERSION,
             "kind": KIND,
-            "metadata": {"name": key.name, "namespace": key.namespace, "uid": uid},
+            "metadata": {
+                "name": key.name,
+                "namespace": key.namespace,
+                "uid": read["uid"],
+                "resourceVersion": read["resourceVersion"],
+            },
             "status": status,
         }
-        path = f"{_path(API_VERSION, KIND, key.namespace)}/{key.name}/status"
-        return await self._apply(f"{PLURAL}/status", path, body)
+        query = urlencode({"fieldManager": OPERATOR_FIELD_MANAGER, "force": "true"})
+        path = f"{SRO_JOB.path(key.namespace, key.name)}/status?{query}"
+        return await self._write("PATCH", f"{PLURAL}/status", path, body=body, content_type=_APPLY)
 
-    async def delete(self, kind: str, key: Key, *, uid: str | None = None, resource_version: str | None = None) -> None:
+    async def delete(
+        self, kind: str, key: Key, *, uid: str | None = None, resource_version: str | None = None
+    ) -> Manifest | None:
         """Delete one object and, in the background, its children; no error if it is gone.
 
         Args:
-            kind: Job, ConfigMap or SROJob.
+            kind: Job or SROJob.
             key: its namespace and name.
             uid: delete this very object or none.
             resource_version: delete it in this state or not at all (409).
+
+        Returns:
+            The object as it is while it waits for its finalizers; None if it is gone.
         """
         wanted = {"uid": uid, "resourceVersion": resource_version}
-        version = {"Job": "batch/v1", KIND: API_VERSION}.get(kind, "v1")
         body = {
             "apiVersion": "v1",
             "kind": "DeleteOptions",
             "propagationPolicy": "Background",
             "preconditions": {name: value for name, value in wanted.items() if value},
         }
+        place = KINDS[kind]
         try:
-            await self._call("DELETE", _PLURALS[kind], f"{_path(version, kind, key.namespace)}/{key.name}", body=body)
+            rest = await self._write("DELETE", place.plural, place.path(key.namespace, key.name), body=body)
         except ApiError as error:
             if not error.is_not_found:
                 raise
+            return None
+        return rest if rest.get("kind") == kind and rest["metadata"].get("deletionTimestamp") else None
 
     async def create_event(self, event: Manifest) -> None:
         """Write an event; no error if one of its name is there, for then it was written before."""
         try:
-            await self._call("POST", "events", _path("v1", "Event", event["metadata"]["namespace"]), body=event)
+            await self.create(event)
         except ApiError as error:
             if not error.is_conflict:
                 raise
 
+    async def get_lease(self, key: Key) -> Manifest | None:
+        """A Lease; None if there is none."""
+        return await self._get(LEASE, key, LEASE_SECONDS)
+
+    async def put_lease(self, lease: Manifest, *, is_new: bool) -> Manifest:
+        """Make a Lease, or replace it in the version that was read; a conflict if somebody was quicker."""
+        metadata = lease["metadata"]
+        collection = LEASE.collection(metadata["namespace"])
+        method, path = ("POST", collection) if is_new else ("PUT", f"{collection}/{metadata['name']}")
+        return await self._call(method, LEASE.plural, path, body=lease, seconds=LEASE_SECONDS)
+
     async def pod_phase(self, key: Key) -> str:
         """The phase of one pod."""
-        pod = await self._call("GET", "pods", f"{_path('v1', 'Pod', key.namespace)}/{key.name}")
+        pod = await self._call("GET", "pods", POD.path(key.namespace, key.name))
         return str(pod.get("status", {}).get("phase", "Pending"))
 
     async def logs(self, key: Key, *, follow: bool, last_lines: int | None = None) -> AsyncIterator[str]:
@@ -215,7 +303,7 @@ class Cluster:
         query = {"container": "trainer", "follow": str(follow).lower()}
         if last_lines is not None:
             query["tailLines"] = str(last_lines)
-        path = f"{_path('v1', 'Pod', key.namespace)}/{key.name}/log?{urlencode(query)}"
+        path = f"{POD.path(key.namespace, key.name)}/log?{urlencode(query)}"
         response = await self._send("GET", "pods/log", path, timeout=aiohttp.ClientTimeout(total=None))
         try:
             async for line in response.content:
@@ -223,31 +311,68 @@ class Cluster:
         except (TimeoutError, aiohttp.ClientError, OSError) as error:
             raise ApiError(0, f"the log of {key.name} broke off: {error or type(error).__name__}") from error
 
-    async def _apply(self, resource: str, path: str, body: Manifest) -> Manifest:
-        query = urlencode({"fieldManager": OPERATOR_FIELD_MANAGER, "force": "true"})
-        return await self._call("PATCH", resource, f"{path}?{query}", body=body, content_type=_APPLY)
+    async def _get(self, kind: Kind, key: Key, seconds: float = REQUEST_SECONDS) -> Manifest | None:
+        try:
+            return await self._call("GET", kind.plural, kind.path(key.namespace, key.name), seconds=seconds)
+        except ApiError as error:
+            if error.is_not_found:
+                return None
+            raise
 
-    async def _pages(self, resource: str, path: str, query: dict[str, str]) -> AsyncIterator[Manifest]:
+    async def _named(self, kind: Kind, key: Key) -> Manifest | None:
+        query = {"fieldSelector": f"metadata.name={key.name}"}
+        found = [item async for item in self._items(kind, key.namespace, query)]
+        # The items of a list do not say what they are.
+        return {"apiVersion": kind.api_version, "kind": kind.name, **found[0]} if found else None
+
+    async def _patch(self, manifest: Manifest, content_type: str, query: dict[str, str]) -> Manifest:
+        kind, metadata = KINDS[manifest["kind"]], manifest["metadata"]
+        asked = urlencode({"fieldManager": OPERATOR_FIELD_MANAGER, **query})
+        path = f"{kind.path(metadata['namespace'], metadata['name'])}?{asked}"
+        return await self._write("PATCH", kind.plural, path, body=manifest, content_type=content_type)
+
+    async def _items(self, kind: Kind, namespace: str | None, query: dict[str, str]) -> AsyncIterator[Manifest]:
+        async for page in self._pages(kind, namespace, query):
+            for item in page.get("items") or ():
+                yield item
+
+    async def _pages(
+        self, kind: Kind, namespace: str | None, query: dict[str, str], accept: str = _JSON
+    ) -> AsyncIterator[Manifest]:
         token = ""
         while True:
-            page = {**query, "limit": str(PAGE), **({"continue": token} if token else {})}
-            answer = await self._call("GET", resource, f"{path}?{urlencode(page)}")
-            for item in answer.get("items", ()):
-                yield item
-            token = answer.get("metadata", {}).get("continue", "")
+            asked = {**query, "limit": str(PAGE), **({"continue": token} if token else {})}
+            path = f"{kind.collection(namespace)}?{urlencode(asked)}"
+            page = await self._call("GET", kind.plural, path, accept=accept)
+            yield page
+            token = page.get("metadata", {}).get("continue", "")
             if not token:
                 return
+
+    async def _write(
+        self, method: str, resource: str, path: str, body: Manifest, content_type: str = _JSON
+    ) -> Manifest:
+        """A write is begun only while this process may write, and given up when it no longer may."""
+        seconds = min(REQUEST_SECONDS, self.seconds_to_write())
+        if seconds <= 0:
+            raise NotLeaderError
+        return await self._call(method, resource, path, body=body, content_type=content_type, seconds=seconds)
 
     async def _call(
         self,
         method: str,
         resource: str,
         path: str,
+        *,
         body: Manifest | None = None,
-        content_type: str = "application/json",
+        content_type: str = _JSON,
+        accept: str = _JSON,
+        seconds: float = REQUEST_SECONDS,
     ) -> Manifest:
-        timeout = aiohttp.ClientTimeout(total=REQUEST_SECONDS)
-        response = await self._send(method, resource, path, body=body, content_type=content_type, timeout=timeout)
+        timeout = aiohttp.ClientTimeout(total=seconds)
+        response = await self._send(
+            method, resource, path, body=body, content_type=content_type, accept=accept, timeout=timeout
+        )
         try:
             answer: Manifest = json.loads(await response.read())
         except (TimeoutError, aiohttp.ClientError, ValueError) as error:
@@ -262,9 +387,11 @@ class Cluster:
         *,
         timeout: aiohttp.ClientTimeout,
         body: Manifest | None = None,
-        content_type: str = "application/json",
+        content_type: str = _JSON,
+        accept: str = _JSON,
     ) -> aiohttp.ClientResponse:
-        headers = {"Content-Type": content_type, "Accept": "application/json"}
+        headers = {"Content-Type": content_type, "Accept": accept}
+        await self._wait_for_leave(resource)
         try:
             method, url, headers, body, _ = await self._api.param_serialize(
                 method, path, header_params=headers, query_params=[], body=body, auth_settings=["BearerToken"]
@@ -277,19 +404,17 @@ class Cluster:
             raise ApiError(0, f"{method} {path}: {error or type(error).__name__}") from error
         self._on_request(method, resource, response.status)
         if not response.ok:
-            raise _error_of(response, text)
+            refusal = error_of(response, text)
+            if response.status == 429 and refusal.retry_after_seconds:
+                self._held_until = max(self._held_until, time.monotonic() + refusal.retry_after_seconds)
+            raise refusal
         return response
 
-
-def _error_of(response: aiohttp.ClientResponse, text: str) -> ApiError:
-    try:
-        message = str(json.loads(text)["message"])
-    except (ValueError, KeyError, TypeError):
-        message = text.strip() or str(response.reason)
-    after = response.headers.get("Retry-After", "")
-    return ApiError(response.status, message, retry_after_seconds=float(after) if after.isdecimal() else None)
+    async def _wait_for_leave(self, resource: str) -> None:
+        """The API server that asked to be left alone is, by all requests but those that keep the lease."""
+        while resource != LEASE.plural and (left := self._held_until - time.monotonic()) > 0:
+            await asyncio.sleep(left)
 
 
-def _path(api_version: str, kind: str, namespace: str) -> str:
-    root = "/api" if api_version == "v1" else "/apis"
-    return f"{root}/{api_version}/namespaces/{namespace}/{_PLURALS[kind]}"
+def _labelled(key: Key) -> dict[str, str]:
+    return {"labelSelector": f"{JOB_NAME_LABEL}={key.name}"}

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 from sro_api.base import Manifest
 from sro_api.v1alpha1 import SROJob
-from sro_operator.builders.config_map import build_config_map
 from sro_operator.builders.identity import build_identity
 from sro_operator.builders.job import build_job
 from sro_operator.builders.service import build_service
@@ -18,7 +17,7 @@ class Children:
     """The objects of one attempt."""
 
     supports: tuple[Manifest, ...]
-    """Run configuration, Service, identity: they may be applied again at any time."""
+    """Service and identity, which all attempts share: they may be applied again at any time."""
     job: Manifest
     """The gang, made last and made once: its template cannot change, and a queue may have written to it since."""
 
@@ -30,7 +29,14 @@ class Children:
         return (others, bindings, (self.job,))
 
 
-def desired_children(job: SROJob, settings: OperatorSettings, attempt: int, *, resumed_from_step: int = 0) -> Children:
+def desired_supports(job: SROJob, record: str = "") -> tuple[Manifest, ...]:
+    """What all attempts of a job share: the Service, with the record of ended attempts on it, and the identity of its pods."""
+    return (build_service(job, record), *build_identity(job))
+
+
+def desired_children(
+    job: SROJob, settings: OperatorSettings, attempt: int, *, resumed_from_step: int = 0, record: str = ""
+) -> Children:
     """The children of one attempt.
 
     Args:
@@ -38,8 +44,9 @@ def desired_children(job: SROJob, settings: OperatorSettings, attempt: int, *, r
         settings: of the operator.
         attempt: its number, from 1.
         resumed_from_step: the last checkpoint that the attempt can go on from; 0 if none.
+        record: of the attempts before it, as `record_text` writes it.
     """
     return Children(
-        supports=(build_config_map(job, attempt), build_service(job), *build_identity(job)),
+        supports=desired_supports(job, record),
         job=build_job(job, attempt, settings, resumed_from_step=resumed_from_step),
     )

@@ -1,22 +1,29 @@
-"""The running operator: events wake a queue, a resync wakes all of it, an audit watches the watches."""
+"""The running operator: watches fill a cache and wake a queue, a resync wakes all of it, an audit watches the watches."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import secrets
+import socket
 import time
+from collections.abc import Coroutine
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Self
+from typing import Any, Self
 
 from aiohttp import web
 
 from sro_api.base import Manifest
-from sro_api.labels import FINAL_PHASES, JOB_NAME_LABEL
+from sro_api.labels import FINAL_PHASES, KIND
+from sro_operator.cache import FOR_GOOD, Cache, own_key, owner_key
 from sro_operator.cluster import Cluster
-from sro_operator.errors import ApiError
+from sro_operator.election import Election, LeaseTerms
+from sro_operator.errors import ApiError, NotLeaderError
+from sro_operator.informer import Informer
 from sro_operator.keys import Key
-from sro_operator.memory import PodMemory, WatchAudit
+from sro_operator.kinds import CHILDREN, Kind
+from sro_operator.memory import PodMemory
 from sro_operator.metrics import Metrics
 from sro_operator.observed import trainer_pod
 from sro_operator.ports import ClusterPort
@@ -29,7 +36,7 @@ logger = logging.getLogger(__name__)
 
 RESYNC_RETRY_SECONDS = 2.0
 GATHERING_SECONDS = 0.1
-"""A look that a Job or pod asks for waits this long: the pods of a gang change together."""
+"""A look that a child asks for waits this long: the pods of a gang change together."""
 
 
 @dataclass(frozen=True)
@@ -40,40 +47,57 @@ class Sight:
     generation: int
     is_deleting: bool
     labels: tuple[tuple[str, str], ...]
+    phase: str
     status: int
     """Its hash: thousands of jobs are remembered."""
 
 
 class Engine:
-    """One operator process, without the watches: handlers.py brings their events here."""
+    """One operator process, without the watch of SROJobs: handlers.py brings its events here."""
 
     def __init__(self, settings: OperatorSettings, cluster: ClusterPort, metrics: Metrics) -> None:
-        """Build it idle."""
+        """Build it idle; it leads, unless `elect` makes that depend on a lease."""
         self._settings = settings
         self._cluster = cluster
         self._metrics = metrics
         self._pods = PodMemory()
-        self._audit = WatchAudit()
         self._sights: dict[Key, Sight] = {}
         self._resynced: float | None = None
         self._tasks: list[asyncio.Task[None]] = []
+        self._workers: asyncio.Task[None] | None = None
         self._site: web.AppRunner | None = None
-        self._reconcile = JobReconciler(cluster, settings, self._pods, lambda: datetime.now(UTC))
-        self._reconcile.on_written = self.on_written
+        self._election: Election | None = None
+        self.cache = Cache()
+        self.informers: list[Informer] = []
+        self._reconcile = JobReconciler(cluster, self.cache, settings, self._pods, lambda: datetime.now(UTC))
+        self._reconcile.on_written = self._on_written
+        self._reconcile.on_reported = metrics.count_news
         self.queue = WorkQueue(self._reconcile, settings.concurrency, self._count)
 
     @classmethod
     async def start(cls, settings: OperatorSettings) -> Self:
-        """Connect and begin to work.
+        """Connect and begin to work, or to stand by.
 
         Raises:
             ConfigError: there is no cluster to be found.
             OSError: the HTTP port is taken.
         """
-        metrics = Metrics()
-        engine = cls(settings, await Cluster.connect(metrics.count_request), metrics)
+        metrics = Metrics(settings.progress_metrics_limit)
+        cluster = await Cluster.connect(metrics.count_request)
+        engine = cls(settings, cluster, metrics)
         engine._site = await serve(engine, settings)
-        engine._tasks = [asyncio.create_task(engine.queue.run()), asyncio.create_task(engine._resync_for_ever())]
+        for kind in CHILDREN:
+            for namespace in settings.namespaces or (None,):
+                informer = Informer(cluster, engine.cache, kind, namespace, engine.on_child, engine._on_list)
+                engine.informers.append(informer)
+                engine._spawn(informer.run(), f"watch of {kind.plural}")
+        engine._spawn(engine._resync_for_ever(), "resync")
+        if settings.lease_namespace:
+            engine._election = Election(cluster, lease_terms(settings))
+            cluster.seconds_to_write = engine._election.seconds_to_write
+            engine._spawn(engine._election.run(engine._begin, engine._cease), "election")
+        else:
+            engine._begin()
         return engine
 
     async def stop(self) -> None:
@@ -81,57 +105,101 @@ class Engine:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._cease()
+        if self._election is not None:
+            await self._election.release()
         if self._site is not None:
             await self._site.cleanup()
         await self._cluster.close()
 
+    @property
+    def leads(self) -> bool:
+        """Whether this process works, in place of standing by."""
+        return self._election is None or self._election.leads
+
+    def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:
+        self._tasks.append(asyncio.create_task(work, name=name))
+
+    def _begin(self) -> None:
+        self._workers = asyncio.create_task(self._work(), name="workers")
+
+    async def _cease(self) -> None:
+        workers, self._workers = self._workers, None
+        if workers is not None:
+            workers.cancel()
+            await asyncio.gather(workers, return_exceptions=True)
+
+    async def _work(self) -> None:
+        """Look at every job, once the caches are filled, and go on."""
+        while not self._is_synced:
+            await asyncio.sleep(0.02)
+        for key in self.cache.sro_jobs.owners():
+            self.queue.wake(key)
+        await self.queue.run()
+
+    @property
+    def _is_synced(self) -> bool:
+        return self._resynced is not None and all(informer.is_synced for informer in self.informers)
+
+    def _wake(self, key: Key, after_seconds: float = 0.0) -> None:
+        """A standby looks at nothing: it will look at everything when it begins to lead."""
+        if self._workers is not None or self._election is None:
+            self.queue.wake(key, after_seconds=after_seconds)
+
     def on_sro_job(self, event: str | None, manifest: Manifest) -> None:
         """A watch delivered an SROJob."""
-        metadata = manifest["metadata"]
-        key = Key(namespace=metadata["namespace"], name=metadata["name"])
         if event == "DELETED":
-            self._audit.deleted(metadata["uid"])
-            self._sights.pop(key, None)
-            self.queue.forget(key)
-            self.queue.wake(key)
-            return
-        self._audit.seen(metadata["uid"], metadata["resourceVersion"])
-        sight = sight_of(manifest)
+            if self.cache.sro_jobs.saw_gone(manifest["metadata"]["uid"], FOR_GOOD):
+                self._lost(own_key(manifest))
+        elif self.cache.saw(manifest, KIND):
+            self._consider(manifest)
+
+    def _consider(self, manifest: Manifest) -> None:
+        """Wake the queue if a job changed in more than its progress."""
+        key, sight = own_key(manifest), sight_of(manifest)
+        self._metrics.note_progress(key, sight.phase, manifest.get("status", {}).get("progress"))
         if self._sights.get(key) != sight:
             self._sights[key] = sight
-            self.queue.wake(key)
+            self._wake(key)
 
-    def on_written(self, manifest: Manifest) -> None:
-        """An SROJob's status was written: its echo is no news, unless the job was changed since it was read."""
-        metadata = manifest["metadata"]
-        is_current = metadata.get("generation") == manifest["status"].get("observedGeneration")
-        if is_current and "deletionTimestamp" not in metadata:
-            self._sights[Key(namespace=metadata["namespace"], name=metadata["name"])] = sight_of(manifest)
+    def _lost(self, key: Key) -> None:
+        self._sights.pop(key, None)
+        self._metrics.forget(key)
+        self.queue.forget(key)
+        self._reconcile.forget(key)
 
-    def on_child(self, manifest: Manifest) -> None:
-        """A watch delivered a Job of ours."""
-        self.queue.wake(_owner(manifest), after_seconds=GATHERING_SECONDS)
+    def _on_written(self, manifest: Manifest) -> None:
+        """An SROJob's status was written, in the version in which it was read: its echo is no news."""
+        self._sights[own_key(manifest)] = sight_of(manifest)
+        progress = manifest.get("status", {}).get("progress")
+        self._metrics.note_progress(own_key(manifest), manifest["status"].get("phase", ""), progress)
 
-    def on_pod(self, event: str | None, manifest: Manifest) -> None:
-        """A watch delivered a trainer pod."""
-        key = _owner(manifest)
-        if self._pods.note(key, trainer_pod(manifest), is_gone=event == "DELETED"):
-            self.queue.wake(key, after_seconds=GATHERING_SECONDS)
+    def on_child(self, kind: Kind, manifest: Manifest, is_gone: bool) -> None:
+        """A watch delivered a child that changed."""
+        key = owner_key(manifest)
+        if kind.name == "Pod":
+            self._pods.note(key, trainer_pod(manifest), is_gone=is_gone)
+        self._wake(key, after_seconds=GATHERING_SECONDS)
+
+    def _on_list(self, changed: set[Key]) -> None:
+        for key in changed:
+            self._wake(key, after_seconds=GATHERING_SECONDS)
 
     def ailments(self) -> list[str]:
         """What a restart may cure; empty while all is well."""
         limit, ailments = self._settings.stuck_seconds, []
         if (slowest := self.queue.longest_seconds()) > limit:
             ailments.append(f"one reconcile has taken {slowest:.0f} s")
-        if (lag := self._audit.lag_seconds(time.monotonic())) > limit:
-            ailments.append(f"a watch has owed a change for {lag:.0f} s")
-        ailments += [f"task {task.get_name()} ended" for task in self._tasks if task.done()]
+        tasks = [*self._tasks, *([self._workers] if self._workers is not None else [])]
+        ailments += [f"task {task.get_name()} ended" for task in tasks if task.done()]
         return ailments
 
     def hindrances(self) -> list[str]:
-        """Why it is not ready; empty while it is."""
+        """Why it is not ready; empty while it is. A standby is ready when its caches are filled."""
         if self._resynced is None:
             return ["the jobs have not been listed yet"]
+        if not self._is_synced:
+            return ["the children have not been listed yet"]
         age = time.monotonic() - self._resynced
         limit = self._settings.resync_seconds + self._settings.stuck_seconds
         stale = [f"the jobs were last listed {age:.0f} s ago"] if age > limit else []
@@ -139,15 +207,18 @@ class Engine:
 
     def metrics_page(self) -> bytes:
         """The exposition text for Prometheus."""
-        self._metrics.queue_depth.set(len(self.queue))
-        self._metrics.watch_lag.set(self._audit.lag_seconds(time.monotonic()))
-        return self._metrics.page(self._reconcile.phases.values())
+        leads = self.leads
+        self._metrics.leader.set(leads)
+        self._metrics.queue_depth.set(len(self.queue) if leads else 0)
+        self._metrics.queue_oldest.set(self.queue.oldest_seconds() if leads else 0)
+        return self._metrics.page(sight.phase for sight in self._sights.values())
 
     async def _resync_for_ever(self) -> None:
         while True:
             pause = self._settings.resync_seconds
             try:
                 await self.resync()
+                await self._audit()
             except ApiError as error:
                 logger.warning("resync failed", extra={"cause": str(error)})
                 pause = min(pause, error.retry_after_seconds or RESYNC_RETRY_SECONDS)
@@ -155,37 +226,50 @@ class Engine:
 
     async def resync(self) -> None:
         """List all jobs, look at those that are not finished, and forget those that are gone."""
-        asked, versions, present = time.monotonic(), {}, set()
+        listed: dict[Key, str] = {}
+        newest, known = 0, self.cache.sro_jobs.versions(None)
         async for manifest in self._cluster.sro_jobs(self._settings.namespaces):
-            metadata = manifest["metadata"]
-            key = Key(namespace=metadata["namespace"], name=metadata["name"])
-            present.add(key)
-            versions[metadata["uid"]] = metadata["resourceVersion"]
+            listed[own_key(manifest)] = manifest["metadata"]["uid"]
+            newest = max(newest, int(manifest["metadata"]["resourceVersion"]))
+            if self.cache.saw(manifest, KIND):
+                self._consider(manifest)
             if manifest.get("status", {}).get("phase") not in FINAL_PHASES:
-                self._reconcile.ask_repair(key)
-                self.queue.wake(key)
-            elif key not in self._reconcile.phases:
-                self.queue.wake(key)
-        for key in set(self._reconcile.phases) - present:
-            self.queue.wake(key)
-        self._audit.listed(versions, asked)
+                self._wake(own_key(manifest))
+        # Only what was known before the list was asked for can be missing from it.
+        for uid in set(known) - set(listed.values()):
+            key = self.cache.sro_jobs.key_of(uid)
+            if key is not None and self.cache.sro_jobs.saw_gone(uid) and key not in listed:
+                self._lost(key)
         self._resynced = time.monotonic()
         self._metrics.last_resync.set_to_current_time()
 
+    async def _audit(self) -> None:
+        """Ask of each watch of children whether it has kept anything back."""
+        for informer in self.informers:
+            if informer.is_synced and await informer.audit():
+                self._metrics.watch_gaps.inc()
+
     def _count(self, outcome: Outcome) -> None:
-        self._metrics.count_reconcile(outcome.seconds, has_failed=outcome.error is not None)
+        self._metrics.count_reconcile(outcome.seconds, outcome.waited_seconds, has_failed=outcome.error is not None)
         if outcome.error is None:
             return
         fields = {"job": outcome.key.name, "namespace": outcome.key.namespace, "cause": str(outcome.error)}
-        if isinstance(outcome.error, ApiError):
+        if isinstance(outcome.error, NotLeaderError):
+            logger.info("not written: another process leads", extra=fields)
+        elif isinstance(outcome.error, ApiError):
             logger.warning("reconcile will be tried again", extra=fields)
         else:
             logger.error("reconcile failed by a fault of the operator", extra=fields, exc_info=outcome.error)
 
 
-def _owner(manifest: Manifest) -> Key:
-    metadata = manifest["metadata"]
-    return Key(namespace=metadata["namespace"], name=metadata["labels"][JOB_NAME_LABEL])
+def lease_terms(settings: OperatorSettings) -> LeaseTerms:
+    """The lease as the settings have it; in a pod the host's name is the pod's."""
+    return LeaseTerms(
+        key=Key(namespace=settings.lease_namespace, name=settings.lease_name),
+        identity=f"{socket.gethostname()}_{secrets.token_hex(4)}",
+        duration_seconds=settings.lease_seconds,
+        renew_seconds=settings.lease_renew_seconds,
+    )
 
 
 def sight_of(manifest: Manifest) -> Sight:
@@ -193,9 +277,10 @@ def sight_of(manifest: Manifest) -> Sight:
     metadata = manifest["metadata"]
     status = {key: value for key, value in manifest.get("status", {}).items() if key != "progress"}
     return Sight(
-        uid=metadata["uid"],
-        generation=metadata.get("generation", 0),
-        is_deleting="deletionTimestamp" in metadata,
-        labels=tuple(sorted(metadata.get("labels", {}).items())),
-        status=hash(repr(status)),
+        metadata["uid"],
+        metadata.get("generation", 0),
+        "deletionTimestamp" in metadata,
+        tuple(sorted(metadata.get("labels", {}).items())),
+        status.get("phase", ""),
+        hash(repr(status)),
     )

@@ -1,4 +1,4 @@
-"""What kopf calls. Events only wake the engine's queue: nothing is decided here, and kopf writes nothing to any object."""
+"""What kopf calls. Events only fill the engine's cache and wake its queue: nothing is decided here, and kopf writes nothing."""
 
 from __future__ import annotations
 
@@ -7,13 +7,10 @@ from typing import Any
 
 import kopf
 
-from sro_api.base import Manifest
-from sro_api.labels import GROUP, JOB_NAME_LABEL, MANAGED_BY, MANAGED_BY_LABEL, PLURAL, VERSION
+from sro_api.labels import GROUP, PLURAL, VERSION
 from sro_operator.engine import Engine
 from sro_operator.settings import OperatorSettings
 
-_OURS = {MANAGED_BY_LABEL: MANAGED_BY, JOB_NAME_LABEL: kopf.PRESENT}
-_SELECTOR = f"{MANAGED_BY_LABEL}={MANAGED_BY},{JOB_NAME_LABEL}"
 _PATIENCE = (1, 1, 2, 3, 5, *[10] * 8640)
 """Seconds between tries of a watch that finds no API server: a day of them, for an operator that gives up helps nobody."""
 
@@ -32,8 +29,6 @@ async def start(settings: kopf.OperatorSettings, memo: kopf.Memo, **_: Any) -> N
     settings.posting.enabled = False
     settings.networking.enforce_retry_after = True
     settings.networking.error_backoffs = _PATIENCE
-    settings.watching.label_selectors["batch", "v1", "jobs"] = _SELECTOR
-    settings.watching.label_selectors["", "v1", "pods"] = _SELECTOR
     memo.engine = await Engine.start(OperatorSettings.from_environment(os.environ))
 
 
@@ -52,18 +47,6 @@ def login(settings: kopf.OperatorSettings, **_: Any) -> kopf.ConnectionInfo | No
 
 
 @kopf.on.event(GROUP, VERSION, PLURAL)
-async def on_sro_job(type: str | None, body: Manifest, memo: kopf.Memo, **_: Any) -> None:
+async def on_sro_job(event: kopf.RawEvent, memo: kopf.Memo, **_: Any) -> None:
     """An SROJob was made, changed or deleted."""
-    memo.engine.on_sro_job(type, body)
-
-
-@kopf.on.event("batch", "v1", "jobs", labels=_OURS)
-async def on_job(body: Manifest, memo: kopf.Memo, **_: Any) -> None:
-    """The Job of an attempt changed."""
-    memo.engine.on_child(body)
-
-
-@kopf.on.event("", "v1", "pods", labels=_OURS)
-async def on_pod(type: str | None, body: Manifest, memo: kopf.Memo, **_: Any) -> None:
-    """A trainer pod changed."""
-    memo.engine.on_pod(type, body)
+    memo.engine.on_sro_job(event["type"], event["object"])

@@ -9,8 +9,8 @@ from datetime import datetime
 from typing import Literal
 
 from sro_api.base import Manifest
-from sro_api.labels import ATTEMPT_LABEL
-from sro_api.status import PodExit
+from sro_api.labels import ATTEMPT_LABEL, JOB_UID_LABEL
+from sro_api.status import AttemptStatus, PodExit
 
 RESUMED_FROM_ANNOTATION = "sro.dev/resumed-from-step"
 """On an attempt's Job: the checkpoint step that was known when it was made."""
@@ -81,6 +81,8 @@ class AttemptJob:
     failure_reason: str = ""
     failure_message: str = ""
     resumed_from_step: int = 0
+    pods_up: int = 0
+    """Pods that the Job controller counts as ready or succeeded."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,6 +105,12 @@ class Observed:
     strangers: tuple[str, ...] = ()
     """Jobs of an earlier SROJob of this name, which the garbage collector has not reached yet."""
     refusal: Refusal | None = None
+    record: tuple[AttemptStatus, ...] = ()
+    """Attempts that ended, as kept on the job's Service."""
+    pods_refused: str = ""
+    """What the API server said to the Job controller when it refused the newest attempt's pods."""
+    disrepair: str = ""
+    """Why a child that is not as it should be cannot be put right."""
 
     def job(self, attempt: int) -> AttemptJob | None:
         """The Job of an attempt, if it exists."""
@@ -118,7 +126,13 @@ class Observed:
         return tuple(pod for pod in self.pods if pod.is_live)
 
 
-def observe(uid: str, jobs: Iterable[Manifest], pods: Iterable[TrainerPod], refusal: Refusal | None = None) -> Observed:
+def observe(
+    uid: str,
+    jobs: Iterable[Manifest],
+    pods: Iterable[TrainerPod],
+    refusal: Refusal | None = None,
+    record: tuple[AttemptStatus, ...] = (),
+) -> Observed:
     """Sort out what was read.
 
     Args:
@@ -126,14 +140,17 @@ def observe(uid: str, jobs: Iterable[Manifest], pods: Iterable[TrainerPod], refu
         jobs: manifests of the Jobs that carry its name.
         pods: the pods that carry its name.
         refusal: what the API server said to the last write, if it refused.
+        record: attempts that ended, as kept on the job's Service.
     """
-    own = [job for job in jobs if _is_owned_by(job, uid)]
-    strangers = tuple(job["metadata"]["name"] for job in jobs if not _is_owned_by(job, uid))
+    jobs = list(jobs)
+    own = [job for job in jobs if is_child_of(job, uid)]
+    strangers = tuple(job["metadata"]["name"] for job in jobs if not is_child_of(job, uid))
     return Observed(
         jobs=tuple(sorted((attempt_job(job) for job in own), key=lambda job: job.attempt)),
         pods=tuple(sorted(pods, key=lambda pod: (pod.attempt, pod.index, pod.name))),
         strangers=strangers,
         refusal=refusal,
+        record=record,
     )
 
 
@@ -159,6 +176,7 @@ def attempt_job(manifest: Manifest) -> AttemptJob:
         failure_reason=failed.get("reason", ""),
         failure_message=failed.get("message", ""),
         resumed_from_step=_number(metadata.get("annotations", {}).get(RESUMED_FROM_ANNOTATION)),
+        pods_up=int(status.get("ready", 0)) + int(status.get("succeeded", 0)),
     )
 
 
@@ -237,8 +255,13 @@ def _joined(entry: Manifest) -> str:
     return ": ".join(part for part in (entry.get("reason"), entry.get("message")) if part)
 
 
-def _is_owned_by(manifest: Manifest, uid: str) -> bool:
-    return any(owner.get("uid") == uid for owner in manifest["metadata"].get("ownerReferences", ()))
+def is_child_of(manifest: Manifest, uid: str) -> bool:
+    """Whether this SROJob made it: it says so, or somebody took its owner away and its label still tells."""
+    metadata = manifest["metadata"]
+    owners = metadata.get("ownerReferences", ())
+    if any(owner.get("controller") for owner in owners):
+        return any(owner.get("uid") == uid for owner in owners)
+    return bool(metadata.get("labels", {}).get(JOB_UID_LABEL) == uid)
 
 
 def _number(text: str | None) -> int:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from sro_api.labels import REASON_ATTEMPT_FAILED, REASON_SUSPENDED
+from sro_api.labels import FAILURE_REASONS, REASON_SUSPENDED
 from sro_api.sources import parse_uri
 from sro_api.status import AttemptStatus, SROJobStatus
 from sro_api.v1alpha1 import SROJob
@@ -13,9 +13,12 @@ from sro_operator.attempts import EVIDENCE_SECONDS, running_seconds
 from sro_operator.observed import AttemptJob, Observed
 from sro_operator.settings import OperatorSettings
 from sro_operator.status import is_finished
+from sro_operator.view import View
 
 RECHECK_SECONDS = 5.0
 """How soon to look again at what others have to finish, should their event be lost."""
+STARTUP_RECHECK_SECONDS = 15.0
+"""How soon to look again at pods that have not started: what a quota refuses makes no event on any of our objects."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,11 +37,16 @@ class DeleteAttempt:
 
 
 @dataclass(frozen=True, kw_only=True)
+class KeepRecord:
+    """Write down the ended attempts where they outlive their Jobs."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class DeleteSelf:
     """Delete the SROJob: its time to live is over."""
 
 
-Action = StartAttempt | DeleteAttempt | DeleteSelf
+Action = StartAttempt | DeleteAttempt | KeepRecord | DeleteSelf
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +67,15 @@ def next_plan(job: SROJob, status: SROJobStatus, observed: Observed, now: dateti
         now: the time.
         settings: pauses before restarts, attempts to keep.
     """
+    plan = _next_plan(job, status, observed, now, settings)
+    if any(isinstance(action, StartAttempt | DeleteSelf) for action in plan.actions) or _is_on_record(status, observed):
+        return plan
+    return replace(plan, actions=(KeepRecord(), *plan.actions))
+
+
+def _next_plan(
+    job: SROJob, status: SROJobStatus, observed: Observed, now: datetime, settings: OperatorSettings
+) -> Plan:
     if is_finished(status):
         return _after_the_end(job, status, observed, now)
     if job.spec.run_policy.suspend:
@@ -83,10 +100,16 @@ def restart_pause(attempts: tuple[AttemptStatus, ...], settings: OperatorSetting
         return 0.0
     failures = 0
     for attempt in reversed(attempts):
-        if attempt.reason != REASON_ATTEMPT_FAILED:
+        if attempt.reason not in FAILURE_REASONS:
             break
         failures += 1
     return min(settings.restart_base_seconds * 2.0 ** max(0, failures - 1), settings.restart_limit_seconds)
+
+
+def _is_on_record(status: SROJobStatus, observed: Observed) -> bool:
+    """Whether every ended attempt is told of by its Job or by the record."""
+    known = {attempt.number for attempt in observed.record} | {found.attempt for found in observed.jobs}
+    return all(attempt.number in known for attempt in status.attempts if attempt.end_time is not None)
 
 
 def _after_the_end(job: SROJob, status: SROJobStatus, observed: Observed, now: datetime) -> Plan:
@@ -108,13 +131,17 @@ def _ending(unfinished: tuple[AttemptJob, ...]) -> Plan:
 
 
 def _until_news(job: SROJob, status: SROJobStatus, observed: Observed, now: datetime) -> float | None:
-    """Until the deadline; sooner where a failing Job's cause, or the end of its pods, is waited for."""
+    """Until a limit is reached; sooner where a failing Job's cause, or pods that do not start or end, are waited for."""
+    view = View(job=job, attempts=status.attempts, observed=observed, now=now)
     limit = job.spec.run_policy.active_deadline_seconds
-    left = None if limit is None else max(0.1, limit - running_seconds(status.attempts, now))
-    found = observed.job(status.attempts[-1].number)
-    if found is not None and not found.is_failing:
-        return left
-    return EVIDENCE_SECONDS if left is None else min(left, EVIDENCE_SECONDS)
+    waits = [] if limit is None else [limit - running_seconds(status.attempts, now)]
+    if view.startup_left is not None:
+        waits.append(view.startup_left)
+    if view.gang is None or view.gang.is_failing:
+        waits.append(EVIDENCE_SECONDS)
+    elif not view.is_up and not view.gang.is_suspended:
+        waits.append(STARTUP_RECHECK_SECONDS)
+    return max(0.1, min(waits)) if waits else None
 
 
 def _pause_left(attempts: tuple[AttemptStatus, ...], now: datetime, settings: OperatorSettings) -> float:

@@ -1,63 +1,76 @@
-"""One look at one SROJob: read, decide, act, report. Doing it again changes nothing."""
+"""One look at one SROJob: read the cache, decide, act, report. Doing it again changes nothing."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime
 
 from sro_api.base import Manifest
+from sro_api.labels import KIND
 from sro_api.status import SROJobStatus
 from sro_api.v1alpha1 import SROJob
 from sro_operator.announcements import Announcement, announcements, build_event, expiry
 from sro_operator.builders.common import attempt_name
+from sro_operator.cache import Cache
+from sro_operator.children import ChildWriter
 from sro_operator.desired import desired_children
 from sro_operator.errors import ApiError
 from sro_operator.keys import Key
 from sro_operator.memory import PodMemory
 from sro_operator.observed import Observed, Refusal, observe, trainer_pod
 from sro_operator.parsing import InvalidSpecError, parse_job, parse_status
-from sro_operator.plan import Action, DeleteAttempt, DeleteSelf, StartAttempt, next_plan
+from sro_operator.plan import DeleteAttempt, DeleteSelf, KeepRecord, Plan, StartAttempt, next_plan
 from sro_operator.ports import ClusterPort
+from sro_operator.record import RECORD_ANNOTATION, read_record, record_text
 from sro_operator.settings import OperatorSettings
 from sro_operator.status import invalid_status, is_finished, next_status
 
 logger = logging.getLogger(__name__)
 
-MAX_PASSES = 4
-"""Reads and decisions per look; each action asks for one more."""
+MAX_PASSES = 5
+"""Reads and decisions per look; each action, and each doubt about the cache, asks for one more."""
+MAX_CONFLICTS = 3
+"""How often a look begins anew because the SROJob had changed since it was read."""
+CONFLICT_RECHECK_SECONDS = 0.5
 REFUSED_RECHECK_SECONDS = 15.0
 """How soon to try again what a quota, an admission rule or a missing right refused."""
+PODS_PATIENCE_SECONDS = 5.0
+"""A Job that has been going for so long and lacks pods was perhaps refused them."""
 
 
 class JobReconciler:
     """Reconciles SROJobs of one cluster."""
 
     def __init__(
-        self, cluster: ClusterPort, settings: OperatorSettings, pods: PodMemory, clock: Callable[[], datetime]
+        self,
+        cluster: ClusterPort,
+        cache: Cache,
+        settings: OperatorSettings,
+        pods: PodMemory,
+        clock: Callable[[], datetime],
     ) -> None:
         """Build it.
 
         Args:
-            cluster: reads and writes.
+            cluster: writes, and the few reads that the cache cannot answer.
+            cache: what the watches have shown; what is written is put into it as well.
             settings: of the operator.
-            pods: what the watches have shown of pods.
+            pods: how pods ended that are gone.
             clock: the time, with a time zone.
         """
         self._cluster = cluster
+        self._cache = cache
         self._settings = settings
         self._pods = pods
         self._clock = clock
-        self._repairs: set[Key] = set()
-        self.phases: dict[Key, str] = {}
-        """The phase of every job that there is."""
-        self.on_written: Callable[[Manifest], None] = _ignore
-        """Told of each SROJob as it is after its status was written: the watch's echo of it is no news."""
-
-    def ask_repair(self, key: Key) -> None:
-        """Have the supporting children of a running attempt applied again at the next look."""
-        self._repairs.add(key)
+        self._children = ChildWriter(cluster, cache)
+        self.on_written: Callable[[Manifest], None] = _ignore_manifest
+        """Told of each SROJob as it is after its status was written."""
+        self.on_reported: Callable[[SROJobStatus, SROJobStatus], None] = _ignore_statuses
+        """Told of each status that was written, and of the one before it."""
 
     async def __call__(self, key: Key) -> float | None:
         """Look at one job; returns the seconds after which to look again though nothing happens.
@@ -65,143 +78,220 @@ class JobReconciler:
         Raises:
             ApiError: a request failed in a way that a later look may not meet.
         """
-        manifest = await self._cluster.get_sro_job(key)
+        for _ in range(MAX_CONFLICTS):
+            try:
+                return await self._look(key)
+            except ApiError as error:
+                if not error.is_conflict or error.is_there_already:
+                    raise
+                await self._refresh_self(key)
+        return CONFLICT_RECHECK_SECONDS
+
+    def forget(self, key: Key) -> None:
+        """Drop what is kept about a job that is gone."""
+        self._pods.forget(key)
+
+    async def _look(self, key: Key) -> float | None:
+        manifest = self._cache.sro_job(key)
         if manifest is None or "deletionTimestamp" in manifest["metadata"]:
             self.forget(key)
             return None
         try:
             job = parse_job(manifest)
         except InvalidSpecError as error:
-            await self._refuse(key, manifest, str(error))
+            before = parse_status(manifest.get("status") or {})
+            generation = int(manifest["metadata"].get("generation", 1))
+            await self._report(key, manifest, before, invalid_status(before, generation, str(error), self._now()))
             return None
-        return await self._pursue(key, job)
+        return await _Look(self, key, manifest, job).run()
 
-    def forget(self, key: Key) -> None:
-        """Drop what is kept about a job that is gone."""
-        self._repairs.discard(key)
-        self._pods.forget(key)
-        self.phases.pop(key, None)
+    async def _refresh_self(self, key: Key) -> None:
+        manifest = await self._cluster.find_sro_job(key)
+        if manifest is not None:
+            self._cache.saw(manifest, KIND)
 
-    async def _refuse(self, key: Key, manifest: Manifest, message: str) -> None:
-        before = parse_status(manifest.get("status") or {})
-        generation = int(manifest["metadata"].get("generation", 1))
-        after = invalid_status(before, generation, message, self._now())
-        await self._report(key, str(manifest["metadata"]["uid"]), before, after)
-
-    async def _pursue(self, key: Key, job: SROJob) -> float | None:
-        refusal: Refusal | None = None
-        recheck: float | None = None
-        for _ in range(MAX_PASSES):
-            observed = await self._observe(key, job, refusal)
-            now = self._now()
-            status = next_status(job, observed, now)
-            plan = next_plan(job, status, observed, now, self._settings)
-            recheck = plan.recheck_seconds
-            if is_finished(status):
-                # Said before anything is cleaned up: no crash in between can make a finished job run again.
-                job = await self._reported(key, job, status)
-            if not plan.actions or refusal is not None:
-                break
-            refusal = await self._act(key, job, plan.actions)
-            if any(isinstance(action, DeleteSelf) for action in plan.actions):
-                return None
-        if not is_finished(job.status):
-            job = await self._reported(key, job, status)
-            await self._repair(key, job)
-        if refusal is not None and not refusal.is_permanent:
-            return REFUSED_RECHECK_SECONDS
-        return recheck
-
-    async def _observe(self, key: Key, job: SROJob, refusal: Refusal | None) -> Observed:
-        jobs = await self._cluster.jobs_of(key)
-        present = [trainer_pod(pod) for pod in await self._cluster.pods_of(key)]
-        for pod in present:
-            self._pods.note(key, pod, is_gone=False)
-        return observe(str(job.metadata["uid"]), jobs, self._pods.completed(key, present), refusal)
-
-    async def _act(self, key: Key, job: SROJob, actions: tuple[Action, ...]) -> Refusal | None:
-        for action in actions:
-            if isinstance(action, StartAttempt):
-                if refusal := await self._start(key, job, action):
-                    return refusal
-            elif isinstance(action, DeleteAttempt):
-                await self._delete_attempt(key, job, action)
-            else:
-                await self._delete_self(key, job)
-        return None
-
-    async def _start(self, key: Key, job: SROJob, action: StartAttempt) -> Refusal | None:
-        children = desired_children(job, self._settings, action.number, resumed_from_step=action.resumed_from_step)
-        for wave in children.waves:
-            refusals = await asyncio.gather(*(self._refusal_of(key, child) for child in wave))
-            if refusal := next(filter(None, refusals), None):
-                return refusal
-        self._pods.forget(key, before_attempt=action.number)
-        fields = {"job": key.name, "namespace": key.namespace, "attempt": action.number}
-        logger.info("attempt started", extra=fields)
-        return None
-
-    async def _refusal_of(self, key: Key, child: Manifest) -> Refusal | None:
-        """Apply a child; what the API server said if it refused."""
-        try:
-            await self._cluster.apply(child)
-        except ApiError as error:
-            if not error.is_refusal:
-                raise
-            text = f"{child['kind']} {child['metadata']['name']} was refused: {error.message}"
-            logger.warning("child refused", extra={"job": key.name, "namespace": key.namespace, "cause": text})
-            # A support is refused for lack of rights, or while an older object of its name is on its way out.
-            return Refusal(message=text, is_permanent=error.is_invalid and child["kind"] == "Job")
-        return None
-
-    async def _delete_attempt(self, key: Key, job: SROJob, action: DeleteAttempt) -> None:
-        found = action.job
-        name = Key(namespace=key.namespace, name=found.name)
-        # In the state in which it was seen: one that completed meanwhile must be seen to be complete.
-        await self._cluster.delete("Job", name, uid=found.uid, resource_version=found.resource_version)
-        name = Key(namespace=key.namespace, name=attempt_name(job, found.attempt))
-        await self._cluster.delete("ConfigMap", name)
-        logger.info("attempt deleted", extra={"job": key.name, "namespace": key.namespace, "attempt": found.attempt})
-
-    async def _delete_self(self, key: Key, job: SROJob) -> None:
-        ttl = job.spec.run_policy.ttl_seconds_after_finished or 0
-        await self._announce(key, str(job.metadata["uid"]), expiry(ttl))
-        await self._cluster.delete("SROJob", key, uid=str(job.metadata["uid"]))
-
-    async def _repair(self, key: Key, job: SROJob) -> None:
-        """Put back supporting children that somebody changed or deleted while they are in use."""
-        newest = job.status.attempts[-1] if job.status.attempts else None
-        if key not in self._repairs or newest is None or newest.end_time is not None:
-            return
-        *supports, _ = desired_children(job, self._settings, newest.number).waves
-        for wave in supports:
-            await asyncio.gather(*(self._cluster.apply(child) for child in wave))
-        self._repairs.discard(key)
-
-    async def _reported(self, key: Key, job: SROJob, status: SROJobStatus) -> SROJob:
-        await self._report(key, str(job.metadata["uid"]), job.status, status)
-        return job.model_copy(update={"status": status})
-
-    async def _report(self, key: Key, uid: str, before: SROJobStatus, after: SROJobStatus) -> None:
-        """Write the status if it differs, then say what is new in it."""
-        self.phases[key] = after.phase or ""
+    async def _report(self, key: Key, manifest: Manifest, before: SROJobStatus, after: SROJobStatus) -> Manifest:
+        """Write the status if it differs, then say what is new in it; the SROJob as it is then."""
         if owned_status(before) == owned_status(after):
-            return
-        self.on_written(await self._cluster.apply_status(key, uid, owned_status(after)))
+            return manifest
+        written = await self._cluster.apply_status(key, manifest, owned_status(after))
+        self._cache.saw(written, KIND)
+        self.on_written(written)
+        self.on_reported(before, after)
+        # One after another: their order is read by people.
         for news in announcements(before, after):
-            await self._announce(key, uid, news)
+            await self._announce(key, manifest, news)
+        return written
 
-    async def _announce(self, key: Key, uid: str, news: Announcement) -> None:
+    async def _announce(self, key: Key, manifest: Manifest, news: Announcement) -> None:
         fields = {"job": key.name, "namespace": key.namespace, "reason": news.reason, "detail": news.message}
         logger.info("job news", extra=fields)
-        await self._cluster.create_event(build_event(key.name, key.namespace, uid, news, self._now()))
+        uid = str(manifest["metadata"]["uid"])
+        try:
+            await self._cluster.create_event(build_event(key.name, key.namespace, uid, news, self._now()))
+        except ApiError as error:
+            # Told once and for show: what counts is in the status.
+            logger.warning("event lost", extra={**fields, "cause": str(error)})
 
     def _now(self) -> datetime:
         return self._clock().replace(microsecond=0)
 
 
-def _ignore(_manifest: Manifest) -> None:
+def _ignore_manifest(_manifest: Manifest) -> None:
     """Tell nobody."""
+
+
+def _ignore_statuses(_before: SROJobStatus, _after: SROJobStatus) -> None:
+    """Tell nobody."""
+
+
+class _Look:
+    """One look at a job whose spec can be read."""
+
+    def __init__(self, owner: JobReconciler, key: Key, manifest: Manifest, job: SROJob) -> None:
+        self._owner = owner
+        self._cluster, self._cache, self._children = owner._cluster, owner._cache, owner._children
+        self._key, self._manifest, self._job = key, manifest, job
+        self._is_fresh = False
+        """Whether the children were read from the API server in this look."""
+        self._refusal: Refusal | None = None
+        self._disrepair = ""
+
+    async def run(self) -> float | None:
+        recheck: float | None = None
+        for _ in range(MAX_PASSES):
+            status, plan = await self._decide()
+            recheck = plan.recheck_seconds
+            if is_finished(status):
+                # Said before anything is cleaned up: no crash in between can make a finished job run again.
+                await self._report(status)
+            if not plan.actions or self._refusal is not None:
+                break
+            await self._act(status, plan)
+            if any(isinstance(action, DeleteSelf) for action in plan.actions):
+                return None
+        if not is_finished(self._job.status):
+            await self._report(status)
+        if self._disrepair or (self._refusal is not None and not self._refusal.is_permanent):
+            return min(recheck or REFUSED_RECHECK_SECONDS, REFUSED_RECHECK_SECONDS)
+        return recheck
+
+    async def _decide(self) -> tuple[SROJobStatus, Plan]:
+        """What to say and do. Before an attempt is given up or followed by another, the cache is not taken at its word."""
+        observed = await self._observed()
+        now = self._owner._now()
+        status = next_status(self._job, observed, now)
+        plan = next_plan(self._job, status, observed, now, self._owner._settings)
+        if not self._is_fresh and (_is_missed(self._job, observed) or _follows_another(plan)):
+            await self._read_children()
+            return await self._decide()
+        return status, plan
+
+    async def _observed(self) -> Observed:
+        uid = str(self._job.metadata["uid"])
+        service = self._cache.supports_of(self._key).get(("Service", self._key.name))
+        text = service["metadata"].get("annotations", {}).get(RECORD_ANNOTATION) if service is not None else None
+        jobs = self._cache.jobs_of(self._key)
+        pods = self._owner._pods.completed(self._key, self._cache.pods_of(self._key))
+        observed = observe(uid, jobs, pods, self._refusal, read_record(text))
+        self._disrepair = await self._mend(observed, text or "")
+        return replace(observed, disrepair=self._disrepair, pods_refused=await self._refused_pods(observed))
+
+    async def _mend(self, observed: Observed, text: str) -> str:
+        """Put right what somebody changed or deleted of a running attempt; why it cannot be, if so."""
+        attempts = self._job.status.attempts
+        gang = observed.job(attempts[-1].number) if attempts and attempts[-1].end_time is None else None
+        if gang is None or gang.is_deleting or gang.is_failing or is_finished(self._job.status):
+            return ""
+        ended = {attempt.number for attempt in attempts if attempt.end_time is not None}
+        if not ended <= {attempt.number for attempt in read_record(text)}:
+            text = record_text(attempts)
+        made = desired_children(
+            self._job, self._owner._settings, gang.attempt, resumed_from_step=gang.resumed_from_step, record=text
+        )
+        return await self._children.mend(self._key, made)
+
+    async def _refused_pods(self, observed: Observed) -> str:
+        gang = observed.jobs[-1] if observed.jobs else None
+        if gang is None or gang.is_suspended or gang.is_deleting or gang.is_failing or gang.finished is not None:
+            return ""
+        age = (self._owner._now() - (gang.started or gang.created)).total_seconds()
+        if age < PODS_PATIENCE_SECONDS or len(observed.pods_of(gang.attempt)) >= self._job.spec.compute.nodes:
+            return ""
+        return await self._cluster.refusal_of_pods(Key(namespace=self._key.namespace, name=gang.name))
+
+    async def _read_children(self) -> None:
+        """Ask the API server for this job's Jobs and pods, and for the newest attempt's Job by its name."""
+        self._is_fresh = True
+        jobs, pods = await asyncio.gather(self._cluster.jobs_of(self._key), self._cluster.pods_of(self._key))
+        attempts = self._job.status.attempts
+        if attempts and not any(
+            job["metadata"]["name"] == attempt_name(self._job, attempts[-1].number) for job in jobs
+        ):
+            name = Key(namespace=self._key.namespace, name=attempt_name(self._job, attempts[-1].number))
+            if (found := await self._cluster.find_job(name)) is not None:
+                jobs.append(await self._children.relabelled(self._key, found, self._job))
+        self._forget_absent("Job", {job["metadata"]["uid"] for job in jobs})
+        self._forget_absent("Pod", {pod["metadata"]["uid"] for pod in pods})
+        for manifest in jobs:
+            self._cache.saw(manifest, "Job")
+        for manifest in pods:
+            self._cache.saw(manifest, "Pod")
+            self._owner._pods.note(self._key, trainer_pod(manifest), is_gone=False)
+
+    def _forget_absent(self, kind: str, present: set[str]) -> None:
+        known = (
+            {pod.uid for pod in self._cache.pods_of(self._key)}
+            if kind == "Pod"
+            else {job["metadata"]["uid"] for job in self._cache.jobs_of(self._key)}
+        )
+        for uid in known - present:
+            self._cache.of_kind(kind).saw_gone(uid)
+
+    async def _act(self, status: SROJobStatus, plan: Plan) -> None:
+        for action in plan.actions:
+            if isinstance(action, StartAttempt):
+                await self._start(status, action)
+            elif isinstance(action, DeleteAttempt):
+                await self._children.delete_job(self._key, action.job)
+            elif isinstance(action, KeepRecord):
+                await self._children.keep_record(self._key, self._job, record_text(status.attempts))
+            else:
+                await self._delete_self()
+
+    async def _start(self, status: SROJobStatus, action: StartAttempt) -> None:
+        made = desired_children(
+            self._job,
+            self._owner._settings,
+            action.number,
+            resumed_from_step=action.resumed_from_step,
+            record=record_text(status.attempts),
+        )
+        self._refusal = await self._children.make(self._key, made)
+        if self._refusal is not None:
+            return
+        self._owner._pods.forget(self._key, before_attempt=action.number)
+        fields = {"job": self._key.name, "namespace": self._key.namespace, "attempt": action.number}
+        logger.info("attempt started", extra=fields)
+
+    async def _delete_self(self) -> None:
+        ttl = self._job.spec.run_policy.ttl_seconds_after_finished or 0
+        await self._owner._announce(self._key, self._manifest, expiry(ttl))
+        await self._cluster.delete(KIND, self._key, uid=str(self._job.metadata["uid"]))
+
+    async def _report(self, status: SROJobStatus) -> None:
+        self._manifest = await self._owner._report(self._key, self._manifest, self._job.status, status)
+        self._job = self._job.model_copy(update={"status": status})
+
+
+def _is_missed(job: SROJob, observed: Observed) -> bool:
+    """Whether the cache lacks the Job of the attempt that is said to run."""
+    attempts = job.status.attempts
+    return bool(attempts) and attempts[-1].end_time is None and observed.job(attempts[-1].number) is None
+
+
+def _follows_another(plan: Plan) -> bool:
+    return any(isinstance(action, StartAttempt) and action.number > 1 for action in plan.actions)
 
 
 def owned_status(status: SROJobStatus) -> Manifest:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 PREFIX = "SRO_"
 """`SRO_TRAINER_IMAGE` sets `trainer_image`, and so on; an empty variable counts as absent."""
@@ -46,6 +46,23 @@ class OperatorSettings(BaseModel):
     """Memory request per training process, in MiB, of a job that states no resources."""
     stuck_seconds: Seconds = 120.0
     """/healthz fails when one reconcile takes longer, or when a watch has missed a change for that long."""
+
+    lease_namespace: str = ""
+    """Namespace of the Lease by which replicas elect the one that works; empty works without an election, as the only one."""
+    lease_name: Annotated[str, Field(min_length=1)] = "sro-operator"
+    """Name of that Lease."""
+    lease_seconds: Annotated[int, Field(ge=3, le=300)] = 9
+    """After so long without a renewal a standby takes over."""
+    lease_renew_seconds: Seconds = 2.0
+    """Pause between two renewals; at most a third of lease_seconds."""
+    progress_metrics_limit: Annotated[int, Field(ge=0, le=10_000)] = 200
+    """Running jobs that have progress gauges of their own at /metrics; 0 switches them off."""
+
+    @model_validator(mode="after")
+    def _renews_in_time(self) -> Self:
+        if self.lease_renew_seconds * 3 > self.lease_seconds:
+            raise ValueError("lease_renew_seconds must be at most a third of lease_seconds")
+        return self
 
     @field_validator("namespaces", mode="before")
     @classmethod

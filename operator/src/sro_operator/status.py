@@ -1,8 +1,7 @@
-"""What to say about a job: `next_status(job, observed, now)`. Pure; rests on what is observed and on the attempts on record."""
+"""What to say about a job: `next_status(job, observed, now)`. Pure; decided by the table in `lifecycle.py`."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
 
 from pydantic import ValidationError
@@ -13,41 +12,23 @@ from sro_api.labels import (
     CONDITION_TYPES,
     FAILED,
     FINAL_PHASES,
-    QUEUED,
     REASON_ACCEPTED,
     REASON_ATTEMPT_DISRUPTED,
-    REASON_ATTEMPT_FAILED,
     REASON_ATTEMPT_STARTED,
-    REASON_BAD_CONFIGURATION,
-    REASON_DEADLINE,
     REASON_INVALID,
-    REASON_PODS_PENDING,
-    REASON_PODS_RUNNING,
-    REASON_RESTARTS_EXHAUSTED,
     REASON_RESUMED,
     REASON_SUSPENDED,
-    REASON_TRAINED,
     RESTARTING,
-    RUNNING,
     SUSPENDED,
 )
-from sro_api.status import AttemptStatus, Condition, EvaluationStatus, OutputStatus, Phase, SROJobStatus
+from sro_api.status import AttemptStatus, Condition, EvaluationStatus, OutputStatus, SROJobStatus
 from sro_api.v1alpha1 import SROJob
-from sro_operator.attempts import FINAL_REASONS, failure_of, recorded_attempts, restarts_used, running_seconds
-from sro_operator.observed import AttemptJob, Observed, TerminationNote
+from sro_operator.attempts import recorded_attempts, restarts_used
+from sro_operator.lifecycle import Situation, situation_of
+from sro_operator.observed import Observed, TerminationNote
+from sro_operator.view import View
 
 MESSAGE_LIMIT = 4096
-
-
-@dataclass(frozen=True, kw_only=True)
-class Situation:
-    """Where a job stands: the one condition that is true besides Accepted, and why."""
-
-    phase: Phase
-    reason: str
-    message: str
-    since: datetime | None = None
-    """When it came about, if that is known better than by the clock."""
 
 
 def next_status(job: SROJob, observed: Observed, now: datetime) -> SROJobStatus:
@@ -66,7 +47,7 @@ def next_status(job: SROJob, observed: Observed, now: datetime) -> SROJobStatus:
         seen = tuple(entry.model_copy(update={"observed_generation": generation}) for entry in job.status.conditions)
         return job.status.model_copy(update={"observed_generation": generation, "conditions": seen})
     attempts = recorded_attempts(job, observed, now)
-    situation = situation_of(job, attempts, observed, now)
+    situation = situation_of(View(job=job, attempts=attempts, observed=observed, now=now))
     attempts = _closed_by(situation, attempts, now)
     newest = attempts[-1] if attempts else None
     output, evaluation = _results(job, situation, observed, newest)
@@ -79,6 +60,7 @@ def next_status(job: SROJob, observed: Observed, now: datetime) -> SROJobStatus:
         attempts=attempts,
         attempt=newest.number if newest else None,
         restarts=restarts_used(attempts),
+        disruptions=sum(attempt.reason == REASON_ATTEMPT_DISRUPTED for attempt in attempts),
         progress=job.status.progress,
         output=output,
         evaluation=evaluation,
@@ -96,96 +78,6 @@ def invalid_status(status: SROJobStatus, generation: int, message: str, now: dat
 def is_finished(status: SROJobStatus) -> bool:
     """Whether the job is complete or failed: it never runs again."""
     return any(entry.type in FINAL_PHASES and entry.status == "True" for entry in status.conditions)
-
-
-def situation_of(job: SROJob, attempts: tuple[AttemptStatus, ...], observed: Observed, now: datetime) -> Situation:
-    """Where an unfinished job stands now."""
-    newest = attempts[-1] if attempts else None
-    policy = job.spec.run_policy
-    if newest is not None and newest.reason == REASON_TRAINED:
-        return Situation(phase=COMPLETE, reason=REASON_TRAINED, message=newest.message or "", since=newest.end_time)
-    if observed.refusal is not None and observed.refusal.is_permanent:
-        return Situation(phase=FAILED, reason=REASON_BAD_CONFIGURATION, message=observed.refusal.message)
-    if newest is not None and newest.end_time is not None and (failed := _fatal(newest, job)):
-        return failed
-    limit = policy.active_deadline_seconds
-    if limit is not None and attempts and running_seconds(attempts, now) >= limit:
-        return Situation(
-            phase=FAILED, reason=REASON_DEADLINE, message=f"ran for {limit} s, spec.runPolicy.activeDeadlineSeconds"
-        )
-    if policy.suspend:
-        return _suspending(job, observed)
-    if newest is None or newest.end_time is not None:
-        return _between(newest, observed)
-    return _in_attempt(job, newest, observed)
-
-
-def _fatal(newest: AttemptStatus, job: SROJob) -> Situation | None:
-    message = newest.message or ""
-    if newest.reason is not None and newest.reason in FINAL_REASONS.values():
-        return Situation(phase=FAILED, reason=newest.reason, message=message, since=newest.end_time)
-    if newest.reason == REASON_ATTEMPT_FAILED and not newest.counted:
-        limit = job.spec.run_policy.max_restarts
-        text = f"attempt {newest.number} failed and all {limit} restarts are used: {message}"
-        return Situation(phase=FAILED, reason=REASON_RESTARTS_EXHAUSTED, message=text, since=newest.end_time)
-    return None
-
-
-def _suspending(job: SROJob, observed: Observed) -> Situation:
-    live = len(observed.live_pods)
-    if any(pod.phase == "Running" for pod in observed.live_pods):
-        text = f"suspending: {live} of {job.spec.compute.nodes} pods have yet to write a checkpoint and end"
-        return Situation(phase=RUNNING, reason=REASON_PODS_RUNNING, message=text)
-    text = f"{live} pods have yet to end" if live else "no pod runs; set spec.runPolicy.suspend to false to go on"
-    return Situation(phase=SUSPENDED, reason=REASON_SUSPENDED, message=text)
-
-
-def _between(newest: AttemptStatus | None, observed: Observed) -> Situation:
-    """No attempt runs: the first, or the next, is about to be made."""
-    blocked = _obstacle(observed)
-    if newest is None:
-        return Situation(phase=ACCEPTED, reason=REASON_ACCEPTED, message=blocked or "the first attempt is being made")
-    if newest.reason == REASON_SUSPENDED:
-        text = blocked or f"attempt {newest.number + 1} is being made"
-        return Situation(phase=QUEUED, reason=REASON_RESUMED, message=text)
-    reason = REASON_ATTEMPT_DISRUPTED if newest.reason == REASON_ATTEMPT_DISRUPTED else REASON_ATTEMPT_FAILED
-    text = f"attempt {newest.number} ended: {newest.message}"
-    return Situation(phase=RESTARTING, reason=reason, message=f"{text}; {blocked}" if blocked else text)
-
-
-def _obstacle(observed: Observed) -> str:
-    if observed.refusal is not None:
-        return observed.refusal.message
-    if observed.strangers:
-        return f"waiting until {', '.join(observed.strangers)}, of an earlier job of this name, is gone"
-    if observed.live_pods:
-        return f"waiting until {len(observed.live_pods)} pods of the last attempt are gone"
-    return ""
-
-
-def _in_attempt(job: SROJob, newest: AttemptStatus, observed: Observed) -> Situation:
-    found, pods, nodes = observed.job(newest.number), observed.pods_of(newest.number), job.spec.compute.nodes
-    if found is None or found.is_deleting:
-        text = f"the Job of attempt {newest.number} was deleted; its pods are ending"
-        return Situation(phase=RESTARTING, reason=REASON_ATTEMPT_DISRUPTED, message=text)
-    if found.is_failing:
-        ending = failure_of(found, pods, newest.exits)
-        text = f"attempt {newest.number} is ending: {ending.message}"
-        return Situation(phase=RESTARTING, reason=ending.reason, message=text)
-    if found.is_suspended:
-        text = f"Job {found.name} is suspended: it waits for a queue to admit it"
-        return Situation(phase=QUEUED, reason=REASON_PODS_PENDING, message=text)
-    if sum(pod.has_started for pod in pods) >= nodes:
-        text = f"all {nodes} pods of attempt {newest.number} started"
-        return Situation(phase=RUNNING, reason=REASON_PODS_RUNNING, message=text)
-    return _pending(found, observed, nodes)
-
-
-def _pending(found: AttemptJob, observed: Observed, nodes: int) -> Situation:
-    pods = observed.pods_of(found.attempt)
-    text = f"{sum(pod.has_started for pod in pods)} of {nodes} pods of attempt {found.attempt} started"
-    waiting = next((f"; {pod.name}: {pod.waiting}" for pod in pods if pod.waiting and not pod.has_started), "")
-    return Situation(phase=QUEUED, reason=REASON_PODS_PENDING, message=text + waiting)
 
 
 def _closed_by(situation: Situation, attempts: tuple[AttemptStatus, ...], now: datetime) -> tuple[AttemptStatus, ...]:

@@ -12,6 +12,7 @@ from sro_api.base import Manifest
 from sro_api.labels import API_VERSION, ATTEMPT_LABEL, JOB_NAME_LABEL, KIND, STUDY_LABEL
 from sro_api.status import SROJobStatus
 from sro_api.v1alpha1 import SROJob
+from sro_operator.cache import FOR_GOOD, Cache
 from sro_operator.errors import ApiError
 from sro_operator.keys import Key
 from sro_operator.observed import INDEX_ANNOTATION
@@ -71,30 +72,50 @@ class VirtualClock:
 
 
 class FakeCluster:
-    """Holds objects as an API server does, and counts writes. It knows no admission and no controllers: the test plays them."""
+    """Holds objects as an API server does, and counts writes. It knows no admission and no controllers: the test plays them.
+
+    What changes is in the cache at once, as if watches took no time, unless they are held.
+    """
 
     def __init__(self, clock: VirtualClock) -> None:
         """Empty."""
         self._clock = clock
         self._version = 1
+        self.cache = Cache()
+        self.is_blind = False
+        """While True the cache learns of nothing but what its owner writes."""
         self.objects: dict[tuple[str, str, str], Manifest] = {}
         self.events: list[Manifest] = []
         self.writes: list[str] = []
         """Verb and object of each write, in order."""
+        self.reads: list[str] = []
+        """Reads past the cache."""
+        self.refused_pods = ""
         self._failures: dict[str, ApiError] = {}
 
-    def put(self, manifest: Manifest) -> None:
+    def put(self, manifest: Manifest) -> Manifest:
         """Store an object as its creator, with what the API server adds."""
         metadata = manifest["metadata"]
         kind = (manifest["kind"], metadata["namespace"], metadata["name"])
         stored = copy.deepcopy(manifest)
         if before := self.objects.get(kind):
             stored.setdefault("status", before.get("status", {}))
+            stored["metadata"].setdefault("uid", before["metadata"]["uid"])
+            stored["metadata"].setdefault("creationTimestamp", before["metadata"]["creationTimestamp"])
         self._version += 1
         stored["metadata"] |= {"resourceVersion": str(self._version)}
         stored["metadata"].setdefault("uid", f"uid-{self._version}")
         stored["metadata"].setdefault("creationTimestamp", self._clock().isoformat())
         self.objects[kind] = stored
+        if not self.is_blind:
+            self.cache.saw(stored)
+        return copy.deepcopy(stored)
+
+    def remove(self, kind: str, name: str) -> None:
+        """An object of the namespace `team` is deleted by somebody."""
+        stored = self.objects.pop((kind, "team", name))
+        if not self.is_blind:
+            self.cache.of_kind(kind).saw_gone(stored["metadata"]["uid"], FOR_GOOD)
 
     def get(self, kind: str, name: str) -> Manifest:
         """One object of the namespace `team`."""
@@ -126,8 +147,8 @@ class FakeCluster:
             key for key, item in self.objects.items()
             if key[0] == "Pod" and item["metadata"]["labels"][ATTEMPT_LABEL] == label
         ]  # fmt: skip
-        for key in gone:
-            del self.objects[key]
+        for kind, _, name in gone:
+            self.remove(kind, name)
 
     @contextmanager
     def failing(self, write: str, error: ApiError) -> Iterator[None]:
@@ -136,7 +157,7 @@ class FakeCluster:
         yield
         del self._failures[write]
 
-    async def get_sro_job(self, key: Key) -> Manifest | None:
+    async def find_sro_job(self, key: Key) -> Manifest | None:
         """See ClusterPort."""
         return copy.deepcopy(self.objects.get((KIND, key.namespace, key.name)))
 
@@ -161,42 +182,69 @@ class FakeCluster:
 
     async def jobs_of(self, key: Key) -> list[Manifest]:
         """See ClusterPort."""
+        self.reads.append("list Job")
         return self._labelled("Job", key)
 
     async def pods_of(self, key: Key) -> list[Manifest]:
         """See ClusterPort."""
+        self.reads.append("list Pod")
         return self._labelled("Pod", key)
+
+    async def find_job(self, key: Key) -> Manifest | None:
+        """See ClusterPort."""
+        self.reads.append("find Job")
+        return copy.deepcopy(self.objects.get(("Job", key.namespace, key.name)))
+
+    async def refusal_of_pods(self, key: Key) -> str:
+        """See ClusterPort."""
+        self.reads.append(f"list Event {key.name}")
+        return self.refused_pods
+
+    async def create(self, manifest: Manifest) -> Manifest:
+        """See ClusterPort."""
+        self._write(f"create {manifest['kind']}", manifest["metadata"]["name"])
+        # As a request that is under way while the others of its group are sent.
+        await asyncio.sleep(0)
+        if (manifest["kind"], *_place(manifest)) in self.objects:
+            raise ApiError(409, "already exists", reason="AlreadyExists")
+        if manifest["kind"] == "RoleBinding" and ("Role", *_place(manifest)) not in self.objects:
+            raise ApiError(404, "the Role is not there")
+        return self.put(manifest)
 
     async def apply(self, manifest: Manifest) -> Manifest:
         """See ClusterPort."""
         self._write(f"apply {manifest['kind']}", manifest["metadata"]["name"])
-        # As a request that is under way while the others of its group are sent.
         await asyncio.sleep(0)
-        if manifest["kind"] == "RoleBinding" and ("Role", *_place(manifest)) not in self.objects:
-            raise ApiError(404, "the Role is not there")
-        self.put(manifest)
-        return manifest
+        return self.put(manifest)
 
-    async def apply_status(self, key: Key, uid: str, status: Manifest) -> Manifest:
+    async def merge(self, manifest: Manifest) -> Manifest:
+        """See ClusterPort."""
+        self._write(f"merge {manifest['kind']}", manifest["metadata"]["name"])
+        return self.put(_merged(self.objects[(manifest["kind"], *_place(manifest))], manifest))
+
+    async def apply_status(self, key: Key, manifest: Manifest, status: Manifest) -> Manifest:
         """See ClusterPort."""
         self._write("apply status", key.name)
         stored = self.objects[(KIND, key.namespace, key.name)]
-        if stored["metadata"]["uid"] != uid:
-            raise ApiError(409, "uid")
+        read = manifest["metadata"]
+        if (stored["metadata"]["uid"], stored["metadata"]["resourceVersion"]) != (read["uid"], read["resourceVersion"]):
+            raise ApiError(409, "the object has been modified", reason="Conflict")
         progress = {name: value for name, value in stored.get("status", {}).items() if name == "progress"}
-        self.put({**stored, "status": {**status, **progress}})
-        return copy.deepcopy(self.objects[(KIND, key.namespace, key.name)])
+        return self.put({**stored, "status": {**status, **progress}})
 
-    async def delete(self, kind: str, key: Key, *, uid: str | None = None, resource_version: str | None = None) -> None:
+    async def delete(
+        self, kind: str, key: Key, *, uid: str | None = None, resource_version: str | None = None
+    ) -> Manifest | None:
         """See ClusterPort."""
         self._write(f"delete {kind}", key.name)
         stored = self.objects.get((kind, key.namespace, key.name))
         if stored is None:
-            return
+            return None
         metadata = stored["metadata"]
         if uid not in (None, metadata["uid"]) or resource_version not in (None, metadata["resourceVersion"]):
-            raise ApiError(409, "precondition")
-        del self.objects[(kind, key.namespace, key.name)]
+            raise ApiError(409, "precondition", reason="Conflict")
+        self.remove(kind, key.name)
+        return None
 
     async def create_event(self, event: Manifest) -> None:
         """See ClusterPort."""
@@ -213,7 +261,19 @@ class FakeCluster:
 
     def _labelled(self, kind: str, key: Key) -> list[Manifest]:
         found = (item for entry, item in self.objects.items() if entry[:2] == (kind, key.namespace))
-        return [copy.deepcopy(item) for item in found if item["metadata"]["labels"].get(JOB_NAME_LABEL) == key.name]
+        return [
+            copy.deepcopy(item) for item in found if item["metadata"].get("labels", {}).get(JOB_NAME_LABEL) == key.name
+        ]
+
+
+def _merged(base: Manifest, over: Manifest) -> Manifest:
+    both = {**base, **over}
+    return {
+        key: _merged(base[key], over[key])
+        if isinstance(base.get(key), dict) and isinstance(over.get(key), dict)
+        else value
+        for key, value in both.items()
+    }
 
 
 def _place(manifest: Manifest) -> tuple[str, str]:

@@ -1,9 +1,13 @@
-"""Keys that want a look: coalesced, each handled by one worker at a time, with a pause of its own after each failure."""
+"""Keys that want a look: coalesced, each handled by one worker at a time, with a pause of its own after each failure.
+
+Namespaces take turns, so that a thousand jobs of one team do not keep another team's single job waiting.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import logging
+from collections import OrderedDict, deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
@@ -25,7 +29,30 @@ class Outcome:
 
     key: Key
     seconds: float
+    waited_seconds: float
     error: BaseException | None
+
+
+class _FairQueue:
+    """Keys by namespace; each namespace gives one in its turn."""
+
+    def __init__(self) -> None:
+        self._turns: OrderedDict[str, deque[Key]] = OrderedDict()
+        self._count = asyncio.Semaphore(0)
+
+    def put(self, key: Key) -> None:
+        self._turns.setdefault(key.namespace, deque()).append(key)
+        self._count.release()
+
+    async def get(self) -> Key:
+        await self._count.acquire()
+        namespace, keys = next(iter(self._turns.items()))
+        key = keys.popleft()
+        if keys:
+            self._turns.move_to_end(namespace)
+        else:
+            del self._turns[namespace]
+        return key
 
 
 class WorkQueue:
@@ -36,8 +63,9 @@ class WorkQueue:
         self._handler = handler
         self._concurrency = concurrency
         self._on_outcome = on_outcome
-        self._ready: asyncio.Queue[Key] = asyncio.Queue()
-        self._waiting: set[Key] = set()
+        self._ready = _FairQueue()
+        self._waiting: dict[Key, float] = {}
+        """Since when each waits; in the order of waiting."""
         self._again: set[Key] = set()
         self._timers: dict[Key, asyncio.TimerHandle] = {}
         self._failures: dict[Key, int] = {}
@@ -71,6 +99,11 @@ class WorkQueue:
         now = asyncio.get_running_loop().time()
         return max((now - begun for begun in self._begun.values()), default=0.0)
 
+    def oldest_seconds(self) -> float:
+        """How long the key that has waited longest for a worker has waited."""
+        first = next(iter(self._waiting.values()), None)
+        return 0.0 if first is None else asyncio.get_running_loop().time() - first
+
     async def run(self) -> None:
         """Work until cancelled."""
         async with asyncio.TaskGroup() as workers:
@@ -83,16 +116,16 @@ class WorkQueue:
         if key in self._begun:
             self._again.add(key)
         elif key not in self._waiting:
-            self._waiting.add(key)
-            self._ready.put_nowait(key)
+            self._waiting[key] = _now()
+            self._ready.put(key)
 
     async def _work(self) -> None:
         while True:
             key = await self._ready.get()
-            self._waiting.discard(key)
-            await self._look(key)
+            since = self._waiting.pop(key)
+            await self._look(key, _now() - since)
 
-    async def _look(self, key: Key) -> None:
+    async def _look(self, key: Key, waited: float) -> None:
         loop = asyncio.get_running_loop()
         self._begun[key] = loop.time()
         # A task of its own: whatever is raised stays with this key, and the worker lives on.
@@ -103,17 +136,18 @@ class WorkQueue:
             task.cancel()
             begun = self._begun.pop(key)
         error = task.exception()
-        self._on_outcome(Outcome(key=key, seconds=loop.time() - begun, error=error))
+        self._on_outcome(Outcome(key=key, seconds=loop.time() - begun, waited_seconds=waited, error=error))
         if error is not None:
+            # A failed key keeps its pause, or a stream of events would turn it into a busy loop.
+            self._again.discard(key)
             self.wake(key, after_seconds=self._pause(key, error))
-        else:
-            self._failures.pop(key, None)
-            if (recheck := task.result()) is not None:
-                self.wake(key, after_seconds=recheck)
+            return
+        self._failures.pop(key, None)
+        if (recheck := task.result()) is not None:
+            self.wake(key, after_seconds=recheck)
         if key in self._again:
             self._again.discard(key)
-            # A failed key keeps its pause, or a stream of events would turn it into a busy loop.
-            self.wake(key, after_seconds=self._pause(key, error) if error is not None else 0.0)
+            self.wake(key)
 
     def _pause(self, key: Key, error: BaseException) -> float:
         failures = self._failures.setdefault(key, 0)
@@ -121,3 +155,11 @@ class WorkQueue:
         asked = error.retry_after_seconds if isinstance(error, ApiError) else None
         pause = min(FAILURE_BASE_SECONDS * 2.0**failures, FAILURE_LIMIT_SECONDS)
         return max(pause, asked or 0.0)
+
+
+def _now() -> float:
+    try:
+        return asyncio.get_running_loop().time()
+    except RuntimeError:
+        # A test may fill a queue before any loop runs.
+        return 0.0

@@ -8,6 +8,7 @@ from sro_api.labels import (
     ATTEMPT_LABEL,
     COMPONENT_LABEL,
     JOB_NAME_LABEL,
+    JOB_UID_LABEL,
     KIND,
     MANAGED_BY,
     MANAGED_BY_LABEL,
@@ -16,7 +17,7 @@ from sro_api.v1alpha1 import SROJob
 
 
 def attempt_name(job: SROJob, attempt: int) -> str:
-    """Name of an attempt's Job and ConfigMap; deterministic, so that making it twice makes it once."""
+    """Name of an attempt's Job; deterministic, so that making it twice makes it once."""
     return f"{job.name}-a{attempt}"
 
 
@@ -27,7 +28,8 @@ def trainer_name(job: SROJob) -> str:
 
 def labels_of(job: SROJob, attempt: int | None = None) -> dict[str, str]:
     """Labels of a child; of an attempt's child, with its number."""
-    labels = {JOB_NAME_LABEL: job.name, MANAGED_BY_LABEL: MANAGED_BY, COMPONENT_LABEL: "trainer"}
+    own = {JOB_NAME_LABEL: job.name, JOB_UID_LABEL: str(job.metadata["uid"])}
+    labels = {**own, MANAGED_BY_LABEL: MANAGED_BY, COMPONENT_LABEL: "trainer"}
     return labels if attempt is None else {**labels, ATTEMPT_LABEL: str(attempt)}
 
 

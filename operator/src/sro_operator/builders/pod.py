@@ -10,8 +10,9 @@ from sro_api.labels import CLAIM_MOUNT, CONFIG_MOUNT, RENDEZVOUS_PORT, WORKSPACE
 from sro_api.run_config import FILE_NAME
 from sro_api.sources import PVC, claims_of
 from sro_api.v1alpha1 import SROJob, SROJobSpec
-from sro_operator.builders.common import attempt_name, labels_of
+from sro_operator.builders.common import labels_of
 from sro_operator.builders.identity import service_account_name
+from sro_operator.builders.run_config import RUN_CONFIG_ANNOTATION, run_config_text, run_config_volume
 from sro_operator.builders.service import master_address
 from sro_operator.observed import TRAINER_CONTAINER
 from sro_operator.settings import OperatorSettings
@@ -36,7 +37,7 @@ def build_pod_template(job: SROJob, attempt: int, settings: OperatorSettings) ->
     return {
         "metadata": {
             "labels": {**own, **labels_of(job, attempt)},
-            **({"annotations": dict(compute.annotations)} if compute.annotations else {}),
+            "annotations": {**compute.annotations, RUN_CONFIG_ANNOTATION: run_config_text(job, attempt)},
         },
         "spec": _pod_spec(job, attempt, settings),
     }
@@ -51,7 +52,7 @@ def claims(spec: SROJobSpec) -> tuple[str, ...]:
 
 def _pod_spec(job: SROJob, attempt: int, settings: OperatorSettings) -> Manifest:
     compute = job.spec.compute
-    mounted = _mounted(job, attempt)
+    mounted = _mounted(job)
     spec: Manifest = {
         "restartPolicy": "Never",
         "subdomain": job.name,
@@ -133,12 +134,11 @@ def _resources(spec: SROJobSpec, settings: OperatorSettings) -> Manifest:
     return {"requests": {"cpu": f"{settings.default_cpu_millis * processes}m", "memory": memory}}
 
 
-def _mounted(job: SROJob, attempt: int) -> tuple[_Mounted, ...]:
+def _mounted(job: SROJob) -> tuple[_Mounted, ...]:
     """Our own volumes; one that the spec mounts its own volume over is left out."""
     shared = {"medium": "Memory", "sizeLimit": job.spec.compute.shared_memory}
-    config = {"name": attempt_name(job, attempt), "defaultMode": 0o444}
     ours = [
-        _Mounted(CONFIG_MOUNT, {"name": "sro-config", "configMap": config}, read_only=True),
+        _Mounted(CONFIG_MOUNT, run_config_volume("sro-config"), read_only=True),
         _Mounted("/tmp", {"name": "sro-tmp", "emptyDir": {}}),
         _Mounted(WORKSPACE, {"name": "sro-workspace", "emptyDir": {}}),
         _Mounted("/dev/shm", {"name": "sro-shm", "emptyDir": shared}),

@@ -1,0 +1,46 @@
+"""The kinds of object that the operator handles, and where the API server serves them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sro_api.labels import API_VERSION, JOB_NAME_LABEL, KIND, MANAGED_BY, MANAGED_BY_LABEL, PLURAL
+
+CHILD_SELECTOR = f"{MANAGED_BY_LABEL}={MANAGED_BY},{JOB_NAME_LABEL}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kind:
+    """One kind of object."""
+
+    name: str
+    api_version: str
+    plural: str
+    selector: str = ""
+    """Label selector of those that are ours."""
+
+    def collection(self, namespace: str | None) -> str:
+        """The path of all of them in a namespace, or in the cluster."""
+        root = "/api" if self.api_version == "v1" else "/apis"
+        within = f"/namespaces/{namespace}" if namespace else ""
+        return f"{root}/{self.api_version}{within}/{self.plural}"
+
+    def path(self, namespace: str, name: str) -> str:
+        """The path of one of them."""
+        return f"{self.collection(namespace)}/{name}"
+
+
+_RBAC = "rbac.authorization.k8s.io/v1"
+JOB = Kind(name="Job", api_version="batch/v1", plural="jobs", selector=CHILD_SELECTOR)
+POD = Kind(name="Pod", api_version="v1", plural="pods", selector=CHILD_SELECTOR)
+SUPPORTS = (
+    Kind(name="Service", api_version="v1", plural="services", selector=CHILD_SELECTOR),
+    Kind(name="ServiceAccount", api_version="v1", plural="serviceaccounts", selector=CHILD_SELECTOR),
+    Kind(name="Role", api_version=_RBAC, plural="roles", selector=CHILD_SELECTOR),
+    Kind(name="RoleBinding", api_version=_RBAC, plural="rolebindings", selector=CHILD_SELECTOR),
+)
+CHILDREN = (JOB, POD, *SUPPORTS)
+SRO_JOB = Kind(name=KIND, api_version=API_VERSION, plural=PLURAL)
+EVENT = Kind(name="Event", api_version="v1", plural="events")
+LEASE = Kind(name="Lease", api_version="coordination.k8s.io/v1", plural="leases")
+KINDS = {kind.name: kind for kind in (*CHILDREN, SRO_JOB, EVENT, LEASE)}
