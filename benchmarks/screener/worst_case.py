@@ -51,11 +51,11 @@ def main() -> int:
     from sro_screener import Encoder
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", default="", help="only kinds with this in their name")
+    parser.add_argument("--only", default="", help="only the kind of this name")
     parser.add_argument("--output", type=Path, default=Path("runs/worst-case.json"), help="where the table goes")
     options = parser.parse_args()
     table = []
-    for kind in (kind for kind in FILES if options.only in kind):
+    for kind in (kind for kind in FILES if options.only in ("", kind)):
         encoder = Encoder.from_json(tokenizer_json(kind), None)
         for name, unit in UNITS.items():
             small, large = (unit * (size // len(unit.encode())) for size in (MEGABYTE, 10 * MEGABYTE))

@@ -52,6 +52,6 @@ def test_a_hostile_file_is_refused_or_loads_within_its_limits(name: str, tmp_pat
     path.write_text(ATTACKS[name](), encoding="utf-8")
     done = subprocess.run([sys.executable, "-c", PROGRAM, path], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
-    outcome, _, message = done.stdout.partition(" ")
-    assert outcome.strip() == ("refused" if name in REFUSED else outcome.strip())
+    outcome, _, message = done.stdout.strip().partition(" ")
+    assert outcome in ({"refused"} if name in REFUSED else {"refused", "loaded"})
     assert REFUSED.get(name, "") in message

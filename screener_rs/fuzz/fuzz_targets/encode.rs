@@ -9,6 +9,7 @@ use std::sync::LazyLock;
 
 use libfuzzer_sys::fuzz_target;
 use sro_screener::encoder::{Encoder, Settings};
+use sro_screener::parallel::Workers;
 use sro_screener::tokenizer::{Side, Tokenizer};
 use tokenizers::{TruncationDirection, TruncationParams};
 
@@ -56,6 +57,6 @@ fuzz_target!(|data: &[u8]| {
     let text = String::from_utf8_lossy(text);
     let theirs = pair.theirs.encode_fast(text.as_ref(), true).expect("ids of the reference");
     let expected: Vec<i32> = theirs.get_ids().iter().map(|&id| id as i32).collect();
-    let found = pair.ours.rows(&[text.as_ref()], 1);
+    let found = pair.ours.rows(&[text.as_ref()], Workers::new(1)).expect("ids");
     assert_eq!(found.ids, expected, "{}: {text:?}", pair.path.display());
 });

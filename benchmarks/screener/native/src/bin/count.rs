@@ -3,11 +3,12 @@
 use std::hint::black_box;
 
 use sro_screener::encoder::{Batch, Budget, Encoder};
+use sro_screener::parallel::Workers;
 
 /// Its name is what `valgrind --toggle-collect` is given.
 #[inline(never)]
 fn counted_region(encoder: &Encoder, texts: &[String]) -> Vec<Batch> {
-    let rows = encoder.rows(texts, 1);
+    let rows = encoder.rows(texts, Workers::new(1)).expect("rows");
     encoder.batches(&rows, Budget { max_tokens: 4096, max_rows: usize::MAX }).expect("batches")
 }
 

@@ -3,6 +3,8 @@
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
+use sro_screener::parallel::Workers;
+
 const ROUNDS: usize = 31;
 /// Far beyond the caches.
 const LARGE: usize = 64 << 20;
@@ -23,7 +25,7 @@ fn main() {
     let report = |name: &str, bytes: usize, seconds: f64| {
         println!("{name} {:.0} MB/s", bytes as f64 / seconds / 1e6);
     };
-    report("encode", bytes, best(|| drop(black_box(encoder.rows(&texts, 1)))));
+    report("encode", bytes, best(|| drop(black_box(encoder.rows(&texts, Workers::new(1))))));
     let all = texts.join("\n").into_bytes();
     let large: Vec<u8> = all.iter().copied().cycle().take(LARGE / all.len() * all.len()).collect();
     let mut copy = vec![0; large.len()];
