@@ -191,10 +191,12 @@ $(VENV)/.rivals: $(VENV)/.requirements requirements/bench-screener.txt
 .PHONY: bench-screener
 bench-screener: setup $(VENV)/.rivals ## today's ratios of the scoring extension against its rivals
 	$(BIN)/python benchmarks/screener/bench.py
+	$(BIN)/python benchmarks/screener/figures_scoring.py
 
 .PHONY: bench-screener-quick
 bench-screener-quick: setup $(VENV)/.rivals ## the same in under a minute
 	$(BIN)/python benchmarks/screener/bench.py --quick
+	$(BIN)/python benchmarks/screener/figures_scoring.py --quick
 
 .PHONY: test-resume
 test-resume: setup ## kills, damaged checkpoints, a full disk, other numbers of processes: a table of what was expected and seen

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from sro_api.sources import Roots
 from sro_api.training import HeldOutScreenerSpec, ScreenerSpec
 from sro_trainer.data import Datasets
 from sro_trainer.errors import ConfigurationError, DataError
+from sro_trainer.onnx_forward import _export
 from sro_trainer.screeners import ProfanityCheckScreener, build_screener
 
 TOXIC = tuple(
@@ -183,6 +185,57 @@ def test_a_network_scores_as_the_libraries_do_one_text_at_a_time(
     assert found.scores == pytest.approx(expected, abs=1e-6)
     assert found.passed.tolist() == [score < 0.5 for score in expected]
     assert max(expected) - min(expected) > 0.05
+
+
+@pytest.mark.parametrize(("runtime", "tolerance"), [("Onnx", 1e-5), ("OnnxInt8", 0.08)])
+def test_another_runtime_scores_nearly_as_torch_does_and_says_how_nearly(
+    checkpoint: Path, tmp_path: Path, runtime: str, tolerance: float
+) -> None:
+    plain = build_screener(neural(checkpoint), datasets_of(), roots(checkpoint)).verdicts(TEXTS)
+    rows = datasets_of(evaluation=tuple(TEXTS), neutral=tuple(reversed(TEXTS)))
+    screener = build_screener(neural(checkpoint, runtime=runtime), rows, roots(checkpoint), cache=tmp_path)
+    assert screener.verdicts(TEXTS).scores == pytest.approx(plain.scores, abs=tolerance)
+    assert f"{runtime}: 100.00% of 10 verdicts as in float32" in screener.describe()
+    graphs = {path: path.stat().st_mtime_ns for path in tmp_path.glob("*.onnx")}
+    assert len(graphs) == 1
+    again = build_screener(neural(checkpoint, runtime=runtime), rows, roots(checkpoint), cache=tmp_path)
+    assert np.array_equal(again.verdicts(TEXTS).scores, screener.verdicts(TEXTS).scores)
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.glob("*.onnx")} == graphs
+
+
+def test_a_runtime_whose_verdicts_are_others_is_refused(checkpoint: Path, tmp_path: Path) -> None:
+    build_screener(neural(checkpoint, runtime="Onnx"), datasets_of(), roots(checkpoint), cache=tmp_path)
+    (graph,) = tmp_path.glob("*.onnx")
+    torch.manual_seed(5)
+    model = BertForSequenceClassification(BertConfig.from_pretrained(checkpoint, initializer_range=3.0))
+    _export(model.eval(), graph)
+    rows = datasets_of(evaluation=tuple(TEXTS), neutral=tuple(reversed(TEXTS)))
+    with pytest.raises(ConfigurationError, match=r"^spec\.screener\.runtime: Onnx gives .* verdicts as in float32"):
+        build_screener(neural(checkpoint, runtime="Onnx"), rows, roots(checkpoint), cache=tmp_path)
+
+
+def test_without_a_number_of_batch_tokens_one_is_measured_and_kept(checkpoint: Path, tmp_path: Path) -> None:
+    spec = neural(checkpoint, batchTokens=None)
+    found = build_screener(spec, datasets_of(), roots(checkpoint), cache=tmp_path).verdicts(TEXTS)
+    (kept,) = tmp_path.glob("*.json")
+    assert kept.name == "screener-Torch-batch-tokens.json"
+    assert json.loads(kept.read_text())["batchTokens"] >= 128
+    fixed = build_screener(neural(checkpoint), datasets_of(), roots(checkpoint)).verdicts(TEXTS)
+    assert found.scores == pytest.approx(fixed.scores, abs=1e-6)
+
+
+def test_a_logit_that_is_no_number_is_an_error_that_names_the_text(checkpoint: Path) -> None:
+    screener = build_screener(neural(checkpoint), datasets_of(), roots(checkpoint))
+    forward = screener._forward  # type: ignore[attr-defined]
+
+    def spoilt(input_ids: Any, attention_mask: Any) -> Any:
+        logits = forward(input_ids, attention_mask)
+        logits[(input_ids == WORDS.index("idiot")).any(axis=1), 1] = np.nan
+        return logits
+
+    screener._forward = spoilt  # type: ignore[attr-defined]
+    with pytest.raises(ValueError, match=r"logits\[2, 1\]: NaN is not finite"):
+        screener.verdicts(["we meet", "again", "an idiot", "you"])
 
 
 def test_no_texts_get_no_verdicts(checkpoint: Path) -> None:

@@ -137,6 +137,8 @@ _SCREENER_RULES = (
     rule("self.type != 'SequenceClassifier' || has(self.model)", "is required for type SequenceClassifier", at=".model",
          reason="FieldValueRequired"),
     rule("self.type == 'NBLogistic' || !has(self.fit)", "is only for type NBLogistic", at=".fit", reason="FieldValueForbidden"),
+    rule("self.type == 'SequenceClassifier' || self.runtime == 'Torch'", "is only for type SequenceClassifier", at=".runtime",
+         reason="FieldValueForbidden"),
     rule("!(has(self.model) && has(self.fit))", "must be absent where a fitted model is loaded", at=".fit",
          reason="FieldValueForbidden"),
     rule("self.type != 'ProfanityCheck' || !has(self.model)", "must be absent for type ProfanityCheck, whose model is in its package",
@@ -153,8 +155,11 @@ class _ScreenerFields(ApiModel):
     """From a SequenceClassifier's logits to scores: softmax for one label of several, sigmoid for each on its own."""
     max_tokens: Annotated[int, Field(ge=4, le=131_072)] = 128
     """A SequenceClassifier reads at most this many tokens of a text."""
-    batch_tokens: Annotated[int, Field(ge=16, le=16_777_216)] = 4096
-    """Padded tokens per forward of a SequenceClassifier."""
+    batch_tokens: Annotated[int, Field(ge=16, le=16_777_216)] | None = None
+    """Padded tokens per forward of a SequenceClassifier; if absent, the best number is measured when the run starts."""
+    runtime: Literal["Torch", "Onnx", "OnnxInt8"] = "Torch"
+    """What computes a SequenceClassifier: torch; or ONNX Runtime on the processor, in float32 or with weights of 8 bits. The
+    graph is exported when the run starts, and refused if its verdicts are not those of torch in float32."""
     model: ModelUri | None = None
     """A transformers checkpoint for SequenceClassifier, or a fitted screener file for NBLogistic."""
     fit: NBLogisticFitSpec | None = None

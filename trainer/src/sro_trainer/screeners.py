@@ -18,7 +18,7 @@ from sro_screener import NbLogisticModel
 from sro_screener.fit import fit_nb_logistic
 from sro_trainer.data import Datasets, load_texts
 from sro_trainer.errors import ConfigurationError, DataError
-from sro_trainer.sequence_classifier import build_sequence_classifier
+from sro_trainer.sequence_classifier import Surroundings, build_sequence_classifier
 from sro_trainer.sources_io import resolve
 from sro_trainer.verdicts import Screener, Verdicts
 
@@ -34,8 +34,8 @@ def build_screener(
         spec: the training screener or the held-out one.
         datasets: whose rows NBLogistic is fitted on, where the spec names no others.
         roots: where relative and claim URIs start.
-        cache: folder of a run's fitted screeners: what was fitted by an earlier attempt or another rank is loaded from
-            there, so that all of them judge alike.
+        cache: folder of a run's screeners: what was fitted, exported or measured by an earlier attempt or another rank is
+            taken from there, so that all of them judge alike.
 
     Raises:
         ConfigurationError: the model does not fit the spec.
@@ -46,7 +46,9 @@ def build_screener(
         case "NBLogistic":
             return NBLogisticScreener(model=_nb_logistic(spec, datasets, roots, cache, field), threshold=spec.threshold)
         case "SequenceClassifier":
-            return build_sequence_classifier(spec, roots, field)
+            # Half toxic, half neutral, so that a disagreement shows.
+            sample = tuple(text for pair in zip(datasets.evaluation, datasets.neutral, strict=False) for text in pair)
+            return build_sequence_classifier(spec, roots, Surroundings(field=field, cache=cache, sample=sample))
         case "ProfanityCheck":
             return _profanity_check(spec.threshold, roots, field)
 

@@ -2,41 +2,133 @@
 
 from __future__ import annotations
 
+import logging
+import tempfile
+import time
 from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from transformers import AutoModelForSequenceClassification
 
 import sro_screener
 from sro_api.sources import Roots
 from sro_api.training import HeldOutScreenerSpec, ScreenerSpec
 from sro_screener import Encoder
+from sro_trainer.batch_stream import batch_stream
+from sro_trainer.budget import calibrated_budget, remembered_budget
 from sro_trainer.errors import ConfigurationError, DataError
+from sro_trainer.forward import Forward, Logits, TorchForward
+from sro_trainer.onnx_forward import Agreement, OnnxForward, agreement, onnx_graph
+from sro_trainer.score_memo import ScoreMemo
 from sro_trainer.sources_io import ModelLocation, resolve_model
 from sro_trainer.verdicts import Verdicts
 
+logger = logging.getLogger(__name__)
+
+LEAST_AGREEMENT = 0.95
+"""Share of verdicts on which a runtime must agree with torch in float32."""
+SAMPLE = 128
+"""Texts on which they are compared, at most."""
+_ANY_TEXTS = (
+    "You are a fool and nobody likes you.",
+    "Thank you, that was kind.",
+    "What a stupid idea!",
+    "See you on Monday.",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Surroundings:
+    """What a run knows beside the spec."""
+
+    field: str
+    """Where the spec stands, for messages."""
+    cache: Path | None = None
+    """Folder of the run's screeners."""
+    sample: tuple[str, ...] = ()
+    """Texts of the run, to compare runtimes on."""
+
 
 def build_sequence_classifier(
-    spec: ScreenerSpec | HeldOutScreenerSpec, roots: Roots, field: str
+    spec: ScreenerSpec | HeldOutScreenerSpec, roots: Roots, around: Surroundings
 ) -> SequenceClassifierScreener:
-    """Load a checkpoint and its tokenizer.
+    """Load a checkpoint and its tokenizer, and prepare what computes it.
 
     Raises:
-        ConfigurationError: its tokenizer is of a kind that is not supported, or the label index is no label of it.
+        ConfigurationError: its tokenizer is of a kind that is not supported, the label index is no label of it, or the
+            runtime's verdicts are not those of float32.
         DataError: there is no classifier at the URI.
     """
     assert spec.model is not None
+    field = around.field
     location = resolve_model(spec.model, roots, field=f"{field}.model")
     encoder = load_encoder(location, spec.max_tokens, f"{field}.model")
-    try:
-        model = AutoModelForSequenceClassification.from_pretrained(location.folder, dtype=torch.float32)
-    except (OSError, ValueError) as error:
-        raise DataError(f"{field}.model: {spec.model!r} is no classifier: {str(error).splitlines()[0]}") from error
+    model = _load(spec, location, field)
     if spec.label_index >= model.config.num_labels:
         raise ConfigurationError(f"{field}.labelIndex: {spec.label_index} is not below {model.config.num_labels}")
-    return SequenceClassifierScreener(model.eval(), encoder, spec)
+    plain: Forward = TorchForward(model)
+    if spec.runtime == "Torch":
+        return SequenceClassifierScreener(plain, encoder, spec, max_tokens=_budget(plain, spec, around))
+    forward = OnnxForward(_graph(spec, model, location, around.cache))
+    max_tokens = _budget(forward, spec, around)
+    return SequenceClassifierScreener(
+        forward, encoder, spec, max_tokens=max_tokens, agreement=_verified(forward, plain, encoder, spec, around)
+    )
+
+
+def _load(spec: ScreenerSpec | HeldOutScreenerSpec, location: ModelLocation, field: str) -> Any:
+    # The fused attention of torch is no graph; by parts it exports, and gives the same.
+    attention = {} if spec.runtime == "Torch" else {"attn_implementation": "eager"}
+    try:
+        model = AutoModelForSequenceClassification.from_pretrained(location.folder, dtype=torch.float32, **attention)
+    except (OSError, ValueError) as error:
+        raise DataError(f"{field}.model: {spec.model!r} is no classifier: {str(error).splitlines()[0]}") from error
+    return model.eval()
+
+
+def _graph(spec: ScreenerSpec | HeldOutScreenerSpec, model: Any, location: ModelLocation, cache: Path | None) -> Path:
+    # A folder of our own: whoever can write to a shared one could put another graph there.
+    folder = cache or Path(tempfile.mkdtemp(prefix="sro-classifier-"))
+    return onnx_graph(model, location.folder, folder, "int8" if spec.runtime == "OnnxInt8" else "float32")
+
+
+def _budget(forward: Forward, spec: ScreenerSpec | HeldOutScreenerSpec, around: Surroundings) -> int:
+    if spec.batch_tokens is not None:
+        return spec.batch_tokens
+
+    def measure() -> int:
+        return calibrated_budget(forward, max_tokens=spec.max_tokens, now=time.perf_counter)
+
+    name = f"{around.field.removeprefix('spec.')}-{spec.runtime}-batch-tokens.json"
+    budget = remembered_budget(around.cache / name if around.cache else None, measure)
+    logger.info("batch tokens calibrated", extra={"field": around.field, "batch_tokens": budget})
+    return budget
+
+
+def _verified(
+    forward: Forward,
+    plain: Forward,
+    encoder: Encoder,
+    spec: ScreenerSpec | HeldOutScreenerSpec,
+    around: Surroundings,
+) -> Agreement:
+    texts = (around.sample or _ANY_TEXTS)[:SAMPLE]
+    ours, reference = (
+        SequenceClassifierScreener(each, encoder, spec, max_tokens=spec.batch_tokens or 4096).verdicts(texts).scores
+        for each in (forward, plain)
+    )
+    found = agreement(ours, reference, spec.threshold)
+    logger.info("classifier compared with float32", extra={"runtime": spec.runtime, "agreement": str(found)})
+    if found.verdicts < LEAST_AGREEMENT:
+        raise ConfigurationError(
+            f"{around.field}.runtime: {spec.runtime} gives {found}; at least {LEAST_AGREEMENT:.0%} must agree, so use Torch"
+        )
+    return found
 
 
 def load_encoder(location: ModelLocation, max_tokens: int, field: str) -> Encoder:
@@ -55,25 +147,29 @@ def load_encoder(location: ModelLocation, max_tokens: int, field: str) -> Encode
 
 
 class SequenceClassifierScreener:
-    """A frozen transformers classifier with one label that means toxic."""
+    """A frozen classifier with one label that means toxic; it remembers what it has judged."""
 
-    def __init__(self, model: Any, encoder: Encoder, spec: ScreenerSpec | HeldOutScreenerSpec) -> None:
-        self._model = model
+    def __init__(
+        self,
+        forward: Forward,
+        encoder: Encoder,
+        spec: ScreenerSpec | HeldOutScreenerSpec,
+        *,
+        max_tokens: int,
+        agreement: Agreement | None = None,
+    ) -> None:
+        self._forward = forward
         self._encoder = encoder
         self._spec = spec
+        self._max_tokens = max_tokens
+        self._agreement = agreement
+        self._memo = ScoreMemo(self._score)
 
     def verdicts(self, texts: Sequence[str]) -> Verdicts:
         """Score and pass or fail each text."""
-        scores = np.zeros(len(texts), dtype=np.float32)
-        passed = np.zeros(len(texts), dtype=np.bool_)
-        for batch in self._encoder.encode(list(texts), max_tokens=self._spec.batch_tokens) if texts else ():
-            scores[batch.permutation], passed[batch.permutation] = sro_screener.verdicts(
-                self._logits(torch.from_numpy(batch.input_ids), torch.from_numpy(batch.attention_mask())),
-                label_index=self._spec.label_index,
-                activation=self._spec.activation,
-                threshold=self._spec.threshold,
-            )
-        return Verdicts(scores=scores, passed=passed)
+        scores = self._memo.scores(texts)
+        # Compared as float32, as the extension does.
+        return Verdicts(scores=scores, passed=scores < np.float32(self._spec.threshold))
 
     def toxic_words(self, n: int) -> tuple[str, ...]:
         """A network weighs no single words.
@@ -84,14 +180,26 @@ class SequenceClassifierScreener:
         raise ConfigurationError(f"spec.screener.type: SequenceClassifier has no word weights, so no {n} toxic words")
 
     def describe(self) -> str:
-        """Checkpoint, label and threshold."""
+        """Checkpoint, label and threshold; of another runtime than torch how far it agrees with it."""
+        runtime = f", {self._spec.runtime}: {self._agreement}" if self._agreement else ""
         return (
             f"SequenceClassifier {self._spec.model}, label {self._spec.label_index}, threshold {self._spec.threshold:g}"
+            f"{runtime}"
         )
 
-    @torch.no_grad()
-    def _logits(self, ids: torch.Tensor, mask: torch.Tensor) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
-        device = self._model.device
-        logits = self._model(input_ids=ids.long().to(device), attention_mask=mask.to(device)).logits
-        values: np.ndarray[tuple[int, ...], np.dtype[np.float32]] = logits.float().cpu().numpy()
-        return values
+    def _score(self, texts: list[str]) -> NDArray[np.float32]:
+        logits: Logits | None = None
+        for batch in batch_stream(self._encoder, texts, self._max_tokens):
+            found = self._forward(batch.input_ids, batch.attention_mask)
+            if logits is None:
+                logits = np.empty((len(texts), found.shape[1]), dtype=np.float32)
+            logits[batch.places] = found
+        assert logits is not None
+        # All at once, so that a logit that is no number is named by the place of its text.
+        scores, _ = sro_screener.verdicts(
+            logits,
+            label_index=self._spec.label_index,
+            activation=self._spec.activation,
+            threshold=self._spec.threshold,
+        )
+        return scores
