@@ -236,7 +236,7 @@ def test_a_run_that_cannot_be_says_why(
 
 def test_the_references_scores_of_sources_outlive_a_cut(tmp_path: Path, world: World) -> None:
     # 12 sources in batches of 8: from the second step on, sources come back whose score was computed in another batch.
-    spec = {"data": {"toxic": {"uri": "file:toxic.txt", "maxRows": 36}}}
+    spec: dict[str, Any] = {"data": {"toxic": {"uri": "file:toxic.txt", "maxRows": 36}}}
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     whole.mkdir()
     cut.mkdir()
