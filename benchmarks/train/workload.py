@@ -50,7 +50,8 @@ class Workload:
                 "adapter": {"lora": {"rank": RANK, "alpha": ALPHA}},
             },
             "heldOutScreener": None,
-            "guards": {"similarity": None},
+            "guards": {"similarity": None, "fluency": None},
+            "evaluation": {"similarity": None, "fluency": None},
             "method": {"beta": BETA},
             "data": {"toxic": {"uri": "file:data/toxic.txt"}, "neutral": {"uri": "file:data/neutral.txt"}, "evaluationRows": 1},
             "optimization": {

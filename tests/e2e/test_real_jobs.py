@@ -106,7 +106,8 @@ def tiny(name: str, *, steps: int) -> Manifest:
             "maxSourceTokens": 64,
             "adapter": {"type": "Full"},
         },
-        guards={"similarity": None, "requireEos": False},
+        guards={"similarity": None, "fluency": None, "requireEos": False},
+        evaluation={"similarity": None, "fluency": None},
         optimization={"steps": steps, "batchSize": 8, "checkpointEverySteps": 5},
         deepspeed={"zeroStage": 2},
     )

@@ -65,7 +65,7 @@ def test_a_page_tells_phase_progress_conditions_attempts_and_results() -> None:
     assert "           loss 0.610, pass rate 0.750, checkpoint at step 40" in lines
     assert "  Running     True    PodsRunning     0s" in lines
     assert "  1       2026-01-01 00:00:00Z  1m05s  0          AttemptFailed  1: 137 OOMKilled" in lines
-    assert "  before  96    0.500      -                   0.910       -  0.000   0.000" in lines
+    assert "  before  96    0.500      -    0.910  -   -  0.000   0.000" in lines
     assert lines[-2:] == ["Output:    pvc://results/demo", "Model:     /mnt/sro/results/demo/model"]
 
 

@@ -39,7 +39,8 @@ def job_in(folder: Path, leader: Path, *, steps: int = 2, **data: Any) -> Path:
             "warmStart": {"steps": 2, "batchSize": 4},
         },
         "heldOutScreener": None,
-        "guards": {"similarity": None},
+        "guards": {"similarity": None, "fluency": None},
+        "evaluation": {"similarity": None, "fluency": None},
         "data": {
             "toxic": {"uri": "file:toxic.txt"},
             "neutral": {"uri": "file:neutral.txt"},

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -14,9 +14,11 @@ import pytest
 from rich.console import Console
 
 from sro_api.status import EvaluationFigures, EvaluationStatus, OutputStatus
+from sro_trainer.baselines import delete_words
 from sro_trainer.bootstrap import Interval
-from sro_trainer.evaluation import baselines, delete_words, evaluate, intervals
-from sro_trainer.report import RunReport, differences, figures_table
+from sro_trainer.evaluation import EvaluationResult, differences, evaluate
+from sro_trainer.instruments import Instruments
+from sro_trainer.report import Difference, RunReport, figures_table
 from sro_trainer.similarity import SimilarityEncoder
 from sro_trainer.verdicts import Verdicts
 
@@ -46,61 +48,77 @@ class SharedWords:
         return np.array(shares, dtype=np.float32)
 
 
+class NoTwoWordsAlike:
+    """Calls a text fluent unless it is empty or says a word twice."""
+
+    def scores(self, texts: Sequence[str]) -> Any:
+        return np.array([float(bool(text) and len(set(text.split())) == len(text.split())) for text in texts])
+
+    def describe(self) -> str:
+        return "no two words alike"
+
+
 ENCODER = cast(SimilarityEncoder, SharedWords())
 TRAINING, HELD_OUT = WordScreener(("damn",)), WordScreener(("damn", "idiot"))
 SOURCES = ["damn rain today again", "you idiot go home", "damn idiot", "so damn cold here"]
 PARAPHRASES = ["rain today again", "you idiot go home", "", "so cold damn"]
+ALL = Instruments(screener=TRAINING, held_out=HELD_OUT, encoder=ENCODER, fluency=NoTwoWordsAlike())
+
+
+def measured(paraphrases: Sequence[str | None] = PARAPHRASES, **changes: Any) -> EvaluationResult:
+    return evaluate(paraphrases, SOURCES, replace(ALL, **changes))
 
 
 def test_figures_equal_those_computed_by_hand() -> None:
-    found = evaluate(lambda _: PARAPHRASES, SOURCES, TRAINING, HELD_OUT, ENCODER).figures
-    # passed: training 1 1 1 0, held-out 1 0 1 0; similarity 3/4 1 0 3/4.
+    paraphrases = ["rain rain again", "you idiot go home", "", "so cold here"]
+    found = measured(paraphrases).figures
+    # passed: training 1 1 1 1, held-out 1 0 1 1; similarity 1/2 1 0 3/4; fluent 0 1 0 1.
     assert found == EvaluationFigures(
         rows=4,
-        pass_rate=0.75,
-        held_out_pass_rate=0.5,
-        similarity=0.625,
-        joint=(0.75 * 1 + 1 * 0 + 0 * 1 + 0.75 * 0) / 4,
+        pass_rate=1.0,
+        held_out_pass_rate=0.75,
+        similarity=(0.5 + 1 + 0 + 0.75) / 4,
+        fluency=0.5,
+        joint=(1 * 0.5 * 0 + 0 * 1 * 1 + 1 * 0 * 0 + 1 * 0.75 * 1) / 4,
+        style_similarity=(0.5 + 0 + 0 + 0.75) / 4,
         copy_rate=0.25,
         empty_rate=0.25,
+        length_ratio=(3 / 4 + 1 + 0 + 3 / 4) / 4,
+        novelty=0.0,
+        screener_agreement=0.75,
     )
 
 
 def test_j_is_no_product_of_means() -> None:
-    found = evaluate(lambda _: PARAPHRASES, SOURCES, TRAINING, HELD_OUT, ENCODER).figures
+    found = measured().figures
     assert found.held_out_pass_rate is not None
     assert found.similarity is not None
-    assert found.joint != found.held_out_pass_rate * found.similarity
+    assert found.fluency is not None
+    assert found.joint != found.held_out_pass_rate * found.similarity * found.fluency
+
+
+def test_novelty_counts_words_that_the_source_does_not_have() -> None:
+    assert (
+        measured(["Rain, today!", "fine", "damn idiot", "so very very cold"]).figures.novelty == (0 + 1 + 0 + 0.5) / 4
+    )
 
 
 @pytest.mark.parametrize(
-    ("held_out", "encoder", "absent"),
+    ("changes", "absent"),
     [
-        (None, ENCODER, {"held_out_pass_rate", "joint"}),
-        (HELD_OUT, None, {"similarity", "joint"}),
-        (None, None, {"held_out_pass_rate", "similarity", "joint"}),
+        ({"held_out": None}, {"held_out_pass_rate", "screener_agreement", "style_similarity", "joint"}),
+        ({"encoder": None}, {"similarity", "style_similarity", "joint"}),
+        ({"fluency": None}, {"fluency", "joint"}),
     ],
+    ids=["no STA", "no SIM", "no FL"],
 )
-def test_what_cannot_be_measured_is_absent(
-    held_out: WordScreener | None, encoder: SimilarityEncoder | None, absent: set[str]
-) -> None:
-    found = evaluate(lambda _: PARAPHRASES, SOURCES, TRAINING, held_out, encoder).figures
+def test_what_cannot_be_measured_is_absent(changes: dict[str, Any], absent: set[str]) -> None:
+    found = measured(**changes).figures
     assert {name for name, value in found.model_dump().items() if value is None} == absent
 
 
-def test_the_baselines_are_the_source_and_the_source_without_toxic_words() -> None:
-    measured = baselines(SOURCES, ["damn"], TRAINING, HELD_OUT, ENCODER)
-    found = {name: result.figures for name, result in measured.items()}
-    assert (found["duplicate"].pass_rate, found["duplicate"].similarity, found["duplicate"].copy_rate) == (
-        0.25,
-        1.0,
-        1.0,
-    )
-    assert (found["delete"].pass_rate, found["delete"].held_out_pass_rate) == (1.0, 0.5)
-
-
 def test_rows_carry_the_values_whose_means_are_the_figures() -> None:
-    found = evaluate(lambda _: PARAPHRASES, SOURCES, TRAINING, HELD_OUT, ENCODER)
+    found = measured()
     rows = list(found.as_rows())
     assert [row["paraphrase"] for row in rows] == list(PARAPHRASES)
     figures = found.figures.to_wire()
@@ -108,8 +126,19 @@ def test_rows_carry_the_values_whose_means_are_the_figures() -> None:
         assert sum(row["figures"][name] for row in rows) / len(rows) == pytest.approx(figures[name])
 
 
-def test_without_a_lexicon_there_is_no_deleting_baseline() -> None:
-    assert set(baselines(SOURCES, [], TRAINING, HELD_OUT, ENCODER)) == {"duplicate"}
+def test_rows_without_a_paraphrase_are_not_measured() -> None:
+    found = measured(["rain today again", None, None, "so cold here"])
+    assert (found.figures.rows, found.figures.pass_rate, found.figures.similarity) == (2, 1.0, 0.75)
+    assert np.isnan(found.rows["similarity"]).tolist() == [False, True, True, False]
+
+
+def test_a_difference_is_taken_over_the_rows_that_both_have() -> None:
+    ours, theirs = (
+        measured(["rain", "you", "x", "so cold here"]),
+        measured(["rain today again", None, None, "so cold here"]),
+    )
+    # Similarity 1/4 - 3/4 and 3/4 - 3/4.
+    assert differences(ours, theirs)["similarity"].mean == -0.25
 
 
 def test_deleting_ignores_case_and_punctuation() -> None:
@@ -117,17 +146,15 @@ def test_deleting_ignores_case_and_punctuation() -> None:
 
 
 def test_the_interval_of_a_constant_difference_is_that_difference() -> None:
-    before = evaluate(lambda _: ["damn"] * 4, SOURCES, TRAINING, None, None)
-    after = evaluate(lambda _: ["fine"] * 4, SOURCES, TRAINING, None, None)
-    assert intervals(before, after)["pass_rate"] == Interval(mean=1.0, low=1.0, high=1.0)
+    found = differences(measured(["fine"] * 4), measured(["damn"] * 4))["pass_rate"]
+    assert found == Interval(mean=1.0, low=1.0, high=1.0)
 
 
 def test_an_interval_holds_the_mean_and_is_narrower_with_more_rows() -> None:
     def width(rows: int) -> float:
-        sources = ["x"] * rows
-        before = evaluate(lambda _: ["damn"] * rows, sources, TRAINING, None, None)
-        after = evaluate(lambda _: ["damn", "fine"] * (rows // 2), sources, TRAINING, None, None)
-        found = intervals(before, after)["pass_rate"]
+        found = evaluate(["damn", "fine"] * (rows // 2), ["x"] * rows, Instruments(screener=TRAINING)).intervals()[
+            "pass_rate"
+        ]
         assert found.low <= 0.5 <= found.high
         return found.high - found.low
 
@@ -138,7 +165,14 @@ def test_an_interval_holds_the_mean_and_is_narrower_with_more_rows() -> None:
 
 def report_of(**fields: Any) -> RunReport:
     figures = EvaluationFigures(
-        rows=96, pass_rate=0.5, held_out_pass_rate=0.4, similarity=0.9, joint=0.3, copy_rate=0, empty_rate=0
+        rows=96,
+        pass_rate=0.5,
+        held_out_pass_rate=0.4,
+        similarity=0.9,
+        fluency=0.8,
+        joint=0.3,
+        copy_rate=0,
+        empty_rate=0,
     )
     values: dict[str, Any] = {
         "name": "quickstart",
@@ -150,10 +184,11 @@ def report_of(**fields: Any) -> RunReport:
     return RunReport(**(values | fields))
 
 
+GAIN = {"joint": Difference(mean=0.1, low=-0.05, high=0.2)}
+
+
 def test_a_report_is_read_as_it_was_written(tmp_path: Path) -> None:
-    report = report_of(
-        differences=differences({"joint": Interval(mean=0.1, low=0.05, high=0.2)}), counts={"toxic_read": 3}
-    )
+    report = report_of(differences=GAIN, counts={"toxic_read": 3})
     report.write(tmp_path)
     assert RunReport.read(tmp_path) == report
     assert [path.name for path in tmp_path.iterdir()] == ["report.json"]
@@ -162,7 +197,7 @@ def test_a_report_is_read_as_it_was_written(tmp_path: Path) -> None:
 
 def test_the_table_has_a_row_for_what_was_measured_and_no_other() -> None:
     console = Console(width=160, record=True, file=io.StringIO())
-    console.print(figures_table(report_of(differences=differences({"joint": Interval(mean=0.1, low=-0.05, high=0.2)}))))
+    console.print(figures_table(report_of(differences=GAIN)))
     text = console.export_text()
     assert "96 held-out sources" in text
     assert "0.712" in text

@@ -13,7 +13,13 @@ GOOD = "I think you are wrong"
 
 
 def guard(
-    paraphrase: str, *, passed: bool = True, similarity: float | None = 0.9, has_eos: bool = True, **spec: object
+    paraphrase: str,
+    *,
+    passed: bool = True,
+    similarity: float | None = 0.9,
+    fluency: float | None = None,
+    has_eos: bool = True,
+    **spec: object,
 ) -> Guarded:
     return apply_guards(
         [SOURCE],
@@ -22,6 +28,7 @@ def guard(
         None if similarity is None else np.array([similarity], dtype=np.float32),
         np.array([has_eos]),
         GuardsSpec(**spec),
+        fluencies=None if fluency is None else np.array([fluency]),
     )
 
 
@@ -48,6 +55,11 @@ def unguarded(paraphrase: str, *, similarity: float) -> Guarded:
         pytest.param(lambda: guard(GOOD, similarity=0.59), "dissimilar", True, id="drifted"),
         pytest.param(lambda: guard(GOOD, similarity=0.61), "passed", True, id="just similar"),
         pytest.param(lambda: guard(GOOD, similarity=None), "passed", True, id="no similarity given"),
+        pytest.param(lambda: guard(GOOD, fluency=0.29), "disfluent", True, id="no person's sentence"),
+        pytest.param(lambda: guard(GOOD, fluency=0.3), "passed", True, id="at the floor of fluency"),
+        pytest.param(
+            lambda: guard(GOOD, fluency=0.1, similarity=0.1), "dissimilar", True, id="similarity is asked first"
+        ),
         pytest.param(lambda: unguarded(GOOD, similarity=0.1), "passed", True, id="guard off"),
         pytest.param(lambda: guard(SOURCE), "copy", False, id="copy"),
         pytest.param(lambda: guard(SOURCE, passed=False), "copy", False, id="a failed copy is left out, too"),
@@ -91,6 +103,7 @@ def test_counts_add_up_to_the_rows() -> None:
         "short": 1,
         "unfinished": 0,
         "dissimilar": 1,
+        "disfluent": 0,
         "passed": 1,
     }
     assert found.used.tolist() == [True, True, False, True, True, True]

@@ -65,7 +65,7 @@ def test_a_base_model_that_is_not_on_the_hub_is_told_in_the_text_alone(tmp_path:
     "expected",
     [
         "| pass rate, training screener | 0.500 | 0.500 |",
-        "| pass rate, held-out screener | - | - |",
+        "| STA: pass rate, held-out screener | - | - |",
         "| rows | 96 | 96 |",
         "beta: 0.25",
         "`pvc://c/t.tsv`, column `toxic`, first 500 rows",

@@ -172,9 +172,14 @@ def test_the_completion_message_carries_figures_and_output_within_the_kubelets_l
         pass_rate=third,
         held_out_pass_rate=third,
         similarity=-third,
+        fluency=third,
         joint=-third,
+        style_similarity=-third,
         copy_rate=third,
         empty_rate=third,
+        length_ratio=third,
+        novelty=third,
+        screener_agreement=third,
     )
     evaluation = EvaluationStatus(untrained=figures, before=figures, after=figures)
     output = OutputStatus(uri="file:" + "x" * 507, model="file:" + "y" * 507)

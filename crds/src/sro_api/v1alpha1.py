@@ -12,6 +12,7 @@ from pydantic import Field
 
 from sro_api.base import ApiModel, Manifest, rule
 from sro_api.compute import ComputeSpec, RunPolicySpec, SecretReference
+from sro_api.evaluation import EvaluationSpec
 from sro_api.method import MethodSpec
 from sro_api.status import SROJobStatus
 from sro_api.training import (
@@ -82,6 +83,14 @@ NAME_LIMIT = 46
     shows="self.data.evaluation.uri",
 )
 @rule(
+    "!has(self.evaluation.fluency) || self.evaluation.fluency.type != 'CorruptionDetector' || !has(self.guards.fluency) || "
+    "!has(self.evaluation.fluency.model) || self.evaluation.fluency.model != self.guards.fluency.model || "
+    "self.evaluation.fluency.layers != self.guards.fluency.layers",
+    "must not be the model of guards.fluency with as many layers: training would be measured by what it is guided by",
+    at=".evaluation.fluency.model",
+    shows="self.evaluation.fluency.model",
+)
+@rule(
     "self.optimization.batchSize % (self.compute.nodes * self.compute.processesPerNode * "
     "self.optimization.gradientAccumulationSteps) == 0",
     "must be a multiple of compute.nodes x compute.processesPerNode x optimization.gradientAccumulationSteps",
@@ -147,6 +156,7 @@ class SROJobSpec(ApiModel):
     guards: GuardsSpec = GuardsSpec()
     method: MethodSpec = MethodSpec()
     data: DataSpec
+    evaluation: EvaluationSpec = EvaluationSpec()
     optimization: OptimizationSpec = OptimizationSpec()
     deepspeed: DeepSpeedSpec = DeepSpeedSpec()
     compute: ComputeSpec = ComputeSpec()

@@ -107,12 +107,12 @@ def _evaluation(evaluation: EvaluationStatus | None) -> list[Sequence[str]]:
         return []
     named = {"untrained": evaluation.untrained, "before": evaluation.before, "after": evaluation.after}
     rows = [_figures(name, figures) for name, figures in named.items() if figures is not None]
-    head = ("", "ROWS", "PASS RATE", "HELD-OUT PASS RATE", "SIMILARITY", "J", "COPIES", "EMPTY")
+    head = ("", "ROWS", "PASS RATE", "STA", "SIM", "FL", "J", "COPIES", "EMPTY")
     return [head, *rows] if rows else []
 
 
 def _figures(name: str, figures: EvaluationFigures) -> Sequence[str]:
-    shares = (figures.pass_rate, figures.held_out_pass_rate, figures.similarity, figures.joint)
+    shares = (figures.pass_rate, figures.held_out_pass_rate, figures.similarity, figures.fluency, figures.joint)
     rest = (figures.copy_rate, figures.empty_rate)
     return (name, str(figures.rows), *("-" if value is None else f"{value:.3f}" for value in (*shares, *rest)))
 

@@ -1,4 +1,4 @@
-"""How sure a difference between two leaders is: the paired bootstrap. Pure."""
+"""How sure a figure is, and a difference between two rewriters: the paired bootstrap over rows. Pure."""
 
 from __future__ import annotations
 
@@ -12,20 +12,26 @@ _RESAMPLES = 2000
 
 @dataclass(frozen=True, kw_only=True)
 class Interval:
-    """A mean difference with its 95 % bootstrap interval over rows."""
+    """A mean with its 95 % bootstrap interval over rows."""
 
     mean: float
     low: float
     high: float
 
 
-def paired_interval(differences: NDArray[np.float64], *, seed: int = 0) -> Interval:
-    """Percentile bootstrap of a mean of per-row differences.
+def paired_interval(values: NDArray[np.float64], *, seed: int = 0) -> Interval | None:
+    """Percentile bootstrap of a mean: of one rewriter's rows, or of the row-by-row differences of two.
 
     Args:
-        differences: after - before, one value per row, shape (n,) with n >= 1.
+        values: one per row, shape (n,); rows that are NaN were not measured and are left out.
         seed: of the resampling; equal seeds draw the same rows, so that figures of one table vary together.
+
+    Returns:
+        None where no row was measured.
     """
-    draws = np.random.default_rng(seed).integers(0, len(differences), size=(_RESAMPLES, len(differences)))
-    low, high = np.quantile(differences[draws].mean(axis=1), [0.025, 0.975])
-    return Interval(mean=float(differences.mean()), low=float(low), high=float(high))
+    measured = values[np.isfinite(values)]
+    if len(measured) == 0:
+        return None
+    draws = np.random.default_rng(seed).integers(0, len(measured), size=(_RESAMPLES, len(measured)))
+    low, high = np.quantile(measured[draws].mean(axis=1), [0.025, 0.975])
+    return Interval(mean=float(measured.mean()), low=float(low), high=float(high))

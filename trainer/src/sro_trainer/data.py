@@ -13,6 +13,7 @@ from sro_api.sources import Roots
 from sro_api.training import DataSource, ParallelSource
 from sro_api.v1alpha1 import SROJobSpec
 from sro_trainer.errors import ConfigurationError, DataError
+from sro_trainer.references import NO_REFERENCES, References, load_references
 from sro_trainer.rows import read_rows
 
 
@@ -38,6 +39,8 @@ class Datasets:
     """SHA-256 over all parts: equal fingerprints mean equal rows in equal order."""
     counts: dict[str, int]
     """Rows read, dropped and kept, by name."""
+    references: References = NO_REFERENCES
+    """Paraphrases by people of the evaluation rows."""
 
     @property
     def screener_neutral(self) -> tuple[str, ...]:
@@ -60,6 +63,13 @@ def load_datasets(spec: SROJobSpec, roots: Roots) -> Datasets:
         neutral = _without(load_texts(spec.data.neutral, roots, "spec.data.neutral", counts), toxic, "neutral", counts)
     generator = random.Random(spec.data.split_seed)
     evaluation, rest = _hold_out(spec, roots, toxic, generator, counts)
+    references = NO_REFERENCES
+    if spec.evaluation.references is not None:
+        references = load_references(spec.evaluation.references, roots, evaluation)
+        # Where the neutral text is a column of the same file, the answers must not be learnt from.
+        kept = tuple(text for text in neutral if text not in references.every)
+        counts["neutral_references"] = len(neutral) - len(kept)
+        neutral = kept
     screener_toxic, leader_toxic = _share(spec, rest)
     certain: tuple[str, ...] = ()
     certain_neutral: tuple[str, ...] = ()
@@ -82,6 +92,7 @@ def load_datasets(spec: SROJobSpec, roots: Roots) -> Datasets:
         certain_neutral=certain_neutral,
         fingerprint=fingerprint(parts.values()),
         counts=counts,
+        references=references,
     )
 
 

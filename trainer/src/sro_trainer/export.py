@@ -63,6 +63,7 @@ def export_model(
         write_model_card(
             staging, config, evaluation, screener=players.screener.describe(),
             held_out=players.held_out.describe() if players.held_out else None, counts=players.counts, task=players.codec.task,
+            instruments=players.instruments.describe() if players.instruments else None,
         )  # fmt: skip
         _make_readable(staging)
         if adapter is None:
@@ -92,7 +93,7 @@ def verify_export(model: PreTrainedModel, folder: Path, players: Players) -> Non
 def upload(folder: Path, uri: str) -> None:
     """Copy the results to an object store, the report last: where it lies, the rest is complete."""
     system, path = fsspec.core.url_to_fs(uri)
-    for name in (MODEL, "evaluations", "metrics.jsonl", "report.json"):
+    for name in (MODEL, "evaluations", "metrics.jsonl", "report.html", "report.json"):
         source = folder / name
         if source.exists():
             system.put(str(source), f"{path.rstrip('/')}/{name}", recursive=source.is_dir())

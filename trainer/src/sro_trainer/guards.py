@@ -1,4 +1,4 @@
-"""What the screener alone would let through: empty, cut, copied and drifted paraphrases. Pure."""
+"""What the screener alone would let through: empty, cut, copied, drifted and broken paraphrases. Pure."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sro_api.training import GuardsSpec
 
 Flags = NDArray[np.bool_]
 
-REFUSALS = ("copy", "screener", "empty", "short", "unfinished", "dissimilar")
+REFUSALS = ("copy", "screener", "empty", "short", "unfinished", "dissimilar", "disfluent")
 """Names under which rows are counted, in the order in which they are asked; a row counts under the first that holds."""
 
 
@@ -35,6 +35,8 @@ def apply_guards(
     similarities: NDArray[np.float32] | None,
     has_eos: Flags,
     spec: GuardsSpec,
+    *,
+    fluencies: NDArray[np.float64] | None = None,
 ) -> Guarded:
     """Verdicts of the screener, narrowed by the guards.
 
@@ -45,6 +47,7 @@ def apply_guards(
         similarities: cosine of source and paraphrase, shape (n,); None where the guard is off.
         has_eos: whether the paraphrase ended by itself within its token limit, shape (n,).
         spec: which guards are on.
+        fluencies: how fluent each paraphrase is, shape (n,); None where the guard is off.
     """
     lengths = np.array([len(text.strip()) for text in paraphrases], dtype=np.int64)
     copies = np.array([is_copy(x, y) for x, y in zip(sources, paraphrases, strict=True)], dtype=np.bool_)
@@ -58,6 +61,7 @@ def apply_guards(
         "dissimilar": nobody
         if similarities is None or spec.similarity is None
         else similarities < spec.similarity.floor,
+        "disfluent": nobody if fluencies is None or spec.fluency is None else fluencies < spec.fluency.floor,
     }
     counts, passed = _first_refusals(holds)
     return Guarded(passed=passed, used=~holds["copy"], counts=counts | {"passed": int(passed.sum())})

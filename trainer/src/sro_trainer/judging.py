@@ -42,9 +42,13 @@ def judge(rollout: Rollout, players: Players, *, step: int, first_row: int) -> J
     screener_passed = players.screener.verdicts(texts).passed if perturbs else verdicts.passed
     similarities = players.encoder.similarity(rollout.sources, texts) if players.encoder else None
 
+    fluencies = players.fluency_guard.scores(texts) if players.fluency_guard else None
+
     def guarded(passed: NDArray[np.bool_]) -> Guarded:
         has_eos = np.array(rollout.has_eos, dtype=np.bool_)
-        return apply_guards(rollout.sources, texts, passed, similarities, has_eos, players.spec.guards)
+        return apply_guards(
+            rollout.sources, texts, passed, similarities, has_eos, players.spec.guards, fluencies=fluencies
+        )
 
     # What a guard refuses has failed for certain, whatever the screener says.
     passable = guarded(np.ones_like(verdicts.passed)).passed

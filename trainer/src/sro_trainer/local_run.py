@@ -22,7 +22,9 @@ from sro_api.v1alpha1 import SROJob, SROJobSpec
 from sro_trainer import report
 from sro_trainer.errors import ConfigurationError
 
-MADE_BY_A_RUN = ("run.json", "report.json", "metrics.jsonl", "model", "checkpoints", "evaluations", "screeners")
+MADE_BY_A_RUN = (
+    "run.json", "report.json", "report.html", "metrics.jsonl", "model", "checkpoints", "evaluations", "evaluation", "screeners",
+)  # fmt: skip
 """What `--fresh` removes from an output folder; anything else in it is not ours."""
 
 
@@ -81,7 +83,7 @@ def plan(request: Request) -> LocalRun:
     Raises:
         ConfigurationError: the manifest is invalid or cannot run here; every problem is a line of the message.
     """
-    job = SROJob.model_validate(_with_overrides(_read_manifest(request.file), request))
+    job = SROJob.model_validate(_with_overrides(read_manifest(request.file), request))
     place = Place(inputs=request.file.resolve().parent, claims=request.claims, manifest=str(request.file))
     return plan_job(job, place, fresh=request.fresh)
 
@@ -130,7 +132,12 @@ def missing(config: RunConfig) -> list[str]:
     return lacking
 
 
-def _read_manifest(file: Path) -> Manifest:
+def read_manifest(file: Path) -> Manifest:
+    """The one SROJob of a file.
+
+    Raises:
+        ConfigurationError: the file cannot be read, or holds an invalid manifest, none or several.
+    """
     try:
         text = file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:

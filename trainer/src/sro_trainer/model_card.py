@@ -16,11 +16,15 @@ from sro_trainer.tokens import DEFAULT_TEMPLATE, Task
 _FIGURES = {
     "rows": "rows",
     "pass_rate": "pass rate, training screener",
-    "held_out_pass_rate": "pass rate, held-out screener",
-    "similarity": "similarity to the source",
-    "joint": "J (held-out pass x similarity, mean over rows)",
+    "held_out_pass_rate": "STA: pass rate, held-out screener",
+    "similarity": "SIM: similarity to the source",
+    "fluency": "FL: share of fluent sentences",
+    "joint": "J: STA x SIM x FL, mean over rows",
+    "style_similarity": "STA x SIM, mean over rows",
     "copy_rate": "copies",
     "empty_rate": "empty",
+    "length_ratio": "words per word of the source",
+    "novelty": "share of new words",
 }
 
 
@@ -34,6 +38,7 @@ def write_model_card(
     counts: Mapping[str, int],
     task: Task = "causal",
     license_name: str = "unknown",
+    instruments: Mapping[str, str] | None = None,
 ) -> None:
     """Write `README.md` into the model's folder. No text of any row is in it.
 
@@ -46,6 +51,7 @@ def write_model_card(
         counts: rows read, dropped and used.
         task: `causal` or `seq2seq`; decides the default prompt and the example.
         license_name: of the base model, where it is known.
+        instruments: what SIM and FL were measured with, in one line each.
     """
     card = "\n".join(
         [
@@ -54,7 +60,7 @@ def write_model_card(
             _introduction(config),
             _usage(config, task),
             _section("Measured", _measured(evaluation)),
-            _section("Screeners", _screeners(screener, held_out)),
+            _section("Screeners and measures", _screeners(screener, held_out, instruments or {})),
             _section("Data", _data(config.spec, counts)),
             _section("Method", _method(config.spec)),
             _intended(),
@@ -107,7 +113,7 @@ def _measured(evaluation: EvaluationStatus) -> list[str]:
         f"| {title} | {' | '.join(_cell(figures, key) for figures in given.values())} |"
         for key, title in _FIGURES.items()
     ]
-    return ["Held-out toxic sources, rewritten greedily, without guards. Fluency is not measured.", "", *lines]
+    return ["Held-out toxic sources, rewritten greedily, without guards.", "", *lines]
 
 
 def _cell(figures: EvaluationFigures, key: str) -> str:
@@ -117,10 +123,11 @@ def _cell(figures: EvaluationFigures, key: str) -> str:
     return f"{value:.3f}" if isinstance(value, float) else str(value)
 
 
-def _screeners(screener: str, held_out: str | None) -> list[str]:
+def _screeners(screener: str, held_out: str | None, instruments: Mapping[str, str]) -> list[str]:
     return [
         f"- training: {screener}. A paraphrase fails at or above the threshold.",
         f"- held-out: {held_out or 'none'}. It only measures and never sees training.",
+        *(f"- {name}: {line}." for name, line in instruments.items() if name in ("SIM", "FL")),
     ]
 
 

@@ -56,7 +56,7 @@ def load_model(location: ModelLocation, spec: LeaderSpec, dtype: torch.dtype) ->
     factory = AutoModelForSeq2SeqLM if task == "seq2seq" else AutoModelForCausalLM
     try:
         if location.gguf_file is not None:
-            model = _load_gguf(factory, location, config, dtype)
+            model = load_gguf(factory, location, config, dtype)
         else:
             model = factory.from_pretrained(location.folder, config=config, dtype=dtype, local_files_only=True)
     except (OSError, ValueError, KeyError) as error:
@@ -140,7 +140,7 @@ def _load_config(location: ModelLocation, uri: str) -> PretrainedConfig:
         raise DataError(f"spec.leader.model: {uri!r} holds no readable configuration: {_first_line(error)}") from error
 
 
-def _load_gguf(factory: Any, location: ModelLocation, config: PretrainedConfig, dtype: torch.dtype) -> PreTrainedModel:
+def load_gguf(factory: Any, location: ModelLocation, config: PretrainedConfig, dtype: torch.dtype) -> PreTrainedModel:
     """Unpack a GGUF file into an ordinary model: one that was loaded as quantised refuses to be saved."""
     packed = factory.from_pretrained(
         location.folder,

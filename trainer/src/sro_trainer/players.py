@@ -12,9 +12,12 @@ from sro_api.v1alpha1 import SROJobSpec
 from sro_trainer.data import Datasets, load_datasets
 from sro_trainer.distributed import World
 from sro_trainer.errors import ConfigurationError, DataError
+from sro_trainer.fluency import Fluency, build_fluency_guard
+from sro_trainer.instruments import Instruments, build_instruments, human_written
 from sro_trainer.models import load_tokenizer
 from sro_trainer.order import steps_in
 from sro_trainer.perturbation import Follower, with_blind_spots
+from sro_trainer.references import NO_REFERENCES, References
 from sro_trainer.screeners import NBLogisticScreener, build_screener
 from sro_trainer.similarity import SimilarityEncoder, build_encoder
 from sro_trainer.sources_io import ModelLocation, resolve_model
@@ -48,6 +51,12 @@ class Players:
     """Pairs within the token limits, for supervised fine-tuning alone."""
     fingerprint: str
     counts: dict[str, int]
+    fluency_guard: Fluency | None = None
+    """What `spec.guards.fluency` asks for; the evaluation has a fluency of its own."""
+    references: References = NO_REFERENCES
+    """Paraphrases by people of the evaluation rows."""
+    instruments: Instruments | None = None
+    """What the evaluations are measured with, on rank 0; None on the others."""
 
     @property
     def total_steps(self) -> int:
@@ -101,11 +110,17 @@ def build_players(config: RunConfig, world: World, codec: Codec, *, cache: Path)
     held_out = None
     if spec.held_out_screener is not None:
         held_out = build_screener(spec.held_out_screener, datasets, config.roots, cache=cache)
+    guard = None
+    if spec.guards.fluency is not None:
+        _, texts = human_written(spec, datasets)
+        guard = build_fluency_guard(spec.guards.fluency, config.roots, texts, seed=spec.data.split_seed, cache=cache)
+    encoder = build_encoder(spec.guards.similarity, config.roots) if spec.guards.similarity is not None else None
+    instruments = None
     if world.is_main:
         world.barrier()
+        instruments = build_instruments(spec, config.roots, datasets, (screener, held_out), cache=cache, shared=encoder)
     follower = build_follower(spec, screener)
     weigher = build_weigher(spec, follower, datasets)
-    encoder = build_encoder(spec.guards.similarity, config.roots) if spec.guards.similarity is not None else None
     sources, neutral, evaluation = _limited(spec, codec, datasets)
     parallel = _limited_pairs(spec, codec, datasets.parallel)
     counts = datasets.counts | {
@@ -117,6 +132,7 @@ def build_players(config: RunConfig, world: World, codec: Codec, *, cache: Path)
         spec=spec, world=world, codec=codec, sources=sources, neutral=neutral, evaluation=evaluation, screener=screener,
         follower=follower, weigher=weigher,
         held_out=held_out, encoder=encoder, parallel=parallel, fingerprint=datasets.fingerprint, counts=counts,
+        fluency_guard=guard, references=_kept_references(datasets, evaluation), instruments=instruments,
     )  # fmt: skip
 
 
@@ -216,3 +232,10 @@ def _limited_pairs(spec: SROJobSpec, codec: Codec, pairs: tuple[tuple[str, str],
             f"leader.maxNewTokens {leader.max_new_tokens}"
         )
     return kept
+
+
+def _kept_references(datasets: Datasets, evaluation: tuple[str, ...]) -> References:
+    """Those of the rows that are within the token limit."""
+    found = dict(zip(datasets.evaluation, datasets.references.first, strict=False))
+    first = tuple(found.get(text) for text in evaluation)
+    return References(first=first, every=datasets.references.every) if any(first) else NO_REFERENCES

@@ -9,39 +9,74 @@ from rich.table import Table
 
 from sro_api.base import ApiModel
 from sro_api.status import EvaluationFigures, EvaluationStatus, OutputStatus
-from sro_trainer.bootstrap import Interval
 
 FILE_NAME = "report.json"
 
 _COLUMNS = {
-    "pass_rate": "pass (training screener)",
-    "held_out_pass_rate": "pass (held-out screener)",
-    "similarity": "similarity",
+    "pass_rate": "pass (training)",
+    "held_out_pass_rate": "STA",
+    "similarity": "SIM",
+    "fluency": "FL",
     "joint": "J",
     "copy_rate": "copies",
-    "empty_rate": "empty",
 }
 
 
 class Difference(ApiModel):
-    """Mean of after - before over the evaluation rows, with its 95 % paired bootstrap interval."""
+    """A mean over the evaluation rows with its 95 % paired bootstrap interval: of one rewriter, or of a difference of two."""
 
     mean: float
     low: float
     high: float
 
 
+class OverOptimisation(ApiModel):
+    """Whether the leader learns to please the training screener alone: its pass rate minus the held-out screener's, per step."""
+
+    first: float
+    """Mean gap over the first quarter of the game's steps."""
+    last: float
+    """Mean gap over the last quarter."""
+    growth: Difference
+    """last - first, bootstrapped over steps."""
+    is_suspected: bool
+    """Whether the gap grew for certain, by its interval, and by more than 0.05."""
+
+
+class FluencyAgreement(ApiModel):
+    """How the fluency detector does on human-written sentences and corrupted ones that it was not fitted on."""
+
+    sentences: int
+    """Human-written ones, and as many corrupted."""
+    area: Difference
+    """Chance that a human-written sentence scores above a corrupted one, with its 95 % bootstrap interval."""
+    by_kind: dict[str, float]
+    """The same for each kind of corruption."""
+    human_share: float
+    """Share of the human-written sentences that count as fluent."""
+    corrupted_share: float
+    """Share of the corrupted ones that do."""
+
+
 class RunReport(ApiModel):
-    """The end of a run, as written beside the model."""
+    """The end of a run or of an evaluation, as written beside the model."""
 
     name: str
     steps: int
     """Optimiser steps of the game."""
     evaluation: EvaluationStatus
     baselines: dict[str, EvaluationFigures] = {}
-    """`duplicate` and `delete`: rewriters that learn nothing, on the same rows."""
+    """Rewriters that learn nothing and the human `reference`, on the same rows."""
     differences: dict[str, Difference] = {}
     """after - before, by the name of the figure."""
+    intervals: dict[str, dict[str, Difference]] = {}
+    """Of every figure, by rewriter (`untrained`, `before`, `after` and the baselines) and figure."""
+    against: dict[str, dict[str, Difference]] = {}
+    """after - another rewriter, by the other's name and figure."""
+    instruments: dict[str, str] = {}
+    """What each figure was measured with."""
+    fluency_agreement: FluencyAgreement | None = None
+    over_optimisation: OverOptimisation | None = None
     output: OutputStatus
     screener: str
     held_out_screener: str | None = None
@@ -67,26 +102,22 @@ class RunReport(ApiModel):
         return cls.model_validate_json((folder / FILE_NAME).read_text(encoding="utf-8"))
 
 
-def differences(measured: dict[str, Interval]) -> dict[str, Difference]:
-    """The intervals of `evaluation.intervals` as they are written."""
-    return {name: Difference(mean=value.mean, low=value.low, high=value.high) for name, value in measured.items()}
-
-
 def figures_table(report: RunReport) -> Table:
     """Baselines and the leader before and after, one row each; a figure that was not measured is a dash."""
     evaluation = report.evaluation
     named = {
         "source unchanged": report.baselines.get("duplicate"),
         "toxic words deleted": report.baselines.get("delete"),
+        "toxic words masked, leader fills": report.baselines.get("mask-infill"),
         "leader, untrained": evaluation.untrained,
         "leader, before the game": evaluation.before,
         "leader, after the game": evaluation.after,
+        "human reference": report.baselines.get("reference"),
     }
     measured = {name: figures for name, figures in named.items() if figures is not None}
     rows = max((figures.rows for figures in measured.values()), default=0)
-    table = Table(
-        title=f"{rows} held-out sources, rewritten greedily", caption="J = mean of (held-out pass x similarity)"
-    )
+    caption = "J = mean of (STA x SIM x FL); STA: passed by the held-out screener; differences with 95 % paired bootstrap intervals"
+    table = Table(title=f"{rows} held-out sources, rewritten greedily", caption=caption)
     table.add_column("rewriter", no_wrap=True)
     for heading in _COLUMNS.values():
         table.add_column(heading, justify="right")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import json
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,15 +13,17 @@ import torch
 from transformers import PreTrainedModel
 
 from sro_api.run_config import RunConfig
-from sro_api.status import EvaluationStatus, OutputStatus, ProgressPoint
+from sro_api.status import EvaluationFigures, EvaluationStatus, OutputStatus, ProgressPoint
+from sro_trainer.baselines import Infiller
 from sro_trainer.config import checkpoint_folder, is_uploaded, output_folder, prepare_folders, run_fingerprint
 from sro_trainer.distributed import World
 from sro_trainer.engine import Course, Engine, build_engine, deepspeed_configuration, release
 from sro_trainer.errors import Terminated
-from sro_trainer.evaluation import EvaluationResult, baselines, evaluate, intervals
 from sro_trainer.export import export_model, upload
+from sro_trainer.html_report import write_html
 from sro_trainer.leader import Leader, Snapshot, build_leader
 from sro_trainer.loop import StepFigures, game_course, game_step
+from sro_trainer.measuring import FOLDER, MASK_INFILL, Evaluations
 from sro_trainer.metrics_log import MetricsLog
 from sro_trainer.models import LoadedModel, leader_dtype, load_model
 from sro_trainer.narration import Narrator
@@ -30,7 +31,7 @@ from sro_trainer.plain import PlainPolicy
 from sro_trainer.players import Players, build_codec, build_players, leader_locations
 from sro_trainer.progress import Reporter
 from sro_trainer.reference import reference_weights, renew_reference
-from sro_trainer.report import RunReport, differences
+from sro_trainer.reporting import build_report
 from sro_trainer.resume import Memory, Vault
 from sro_trainer.rollout import rewrite
 from sro_trainer.shared_warm_start import (
@@ -50,8 +51,7 @@ from sro_trainer.warm_start import warm_start_course, warm_start_step
 
 logger = logging.getLogger(__name__)
 
-EVALUATIONS = "evaluations"
-"""Folder of the output with what each evaluation's leader wrote, row by row."""
+METRICS = "metrics.jsonl"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,7 +95,7 @@ def run(config: RunConfig, world: World, stop: StopRequest, reporter: Reporter) 
     if config.spec.leader.warm_start_from is not None:
         adopt(vault, config, origin)
     state, checkpoint = vault.find(warm_starts=players.starts_warm)
-    metrics = MetricsLog(output / "metrics.jsonl") if world.is_main else None
+    metrics = MetricsLog(output / METRICS) if world.is_main else None
     try:
         if metrics is not None:
             metrics.resume_after(state.step, stage=state.stage)
@@ -127,6 +127,11 @@ class Session:
         self._model_at = model_at
         self._loaded: LoadedModel | None = loaded
         self._origin = origin
+        self._evaluations: Evaluations | None = None
+        if players.instruments is not None:
+            self._evaluations = Evaluations(
+                output, config.spec, players.evaluation, players.instruments, players.references
+            )
 
     def warm_start(self, state: TrainingState, checkpoint: Path | None) -> TrainingState:
         """Learn to restore corrupted sentences, and leave the reference behind.
@@ -138,7 +143,7 @@ class Session:
         assert spec is not None
         trainee = self._trainee(warm_start_course(spec, self._players), snapshot=None, checkpoint=checkpoint)
         if state.evaluation.untrained is None:
-            figures = self._measure(trainee, "untrained", state).figures
+            figures = self._measure(trainee, "untrained", state)
             state = state.model_copy(update={"evaluation": EvaluationStatus(untrained=figures)})
             self._narrator.measured(state.evaluation)
         self._narrator.begin("WarmStart", state)
@@ -160,7 +165,7 @@ class Session:
         trainee = self._trainee(game_course(self._players), snapshot=snapshot, checkpoint=checkpoint)
         if state.evaluation.before is None:
             before = self._before(trainee, state)
-            state = _with_evaluation(state, before=before.figures)
+            state = _with_evaluation(state, before=before)
             self._narrator.measured(state.evaluation)
         self._narrator.begin("Training", state)
         cache, plan = _cache_of(self._vault.memory(checkpoint) if checkpoint else {}), self._config.spec.optimization
@@ -180,30 +185,32 @@ class Session:
                 and state.step % plan.evaluate_every_steps == 0
                 and state.step < self._players.total_steps
             ):
-                figures = self._measure(trainee, f"step-{state.step}", state).figures
+                figures = self._measure(trainee, f"step-{state.step}", state)
                 self._narrator.measured(state.evaluation.model_copy(update={"after": figures}))
                 self._narrator.begin("Training", state)
         return self._finish(trainee, state)
 
     def _finish(self, trainee: Trainee, state: TrainingState) -> Finished:
         # Without a game nothing has changed since.
-        unchanged = self._remeasured("before") if self._players.total_steps == 0 else None
-        after = self._measure(trainee, "after", state, known=unchanged.paraphrases if unchanged else None)
-        state = _with_evaluation(state, after=after.figures)
+        unchanged = self._evaluations is not None and self._players.total_steps == 0
+        known = self._evaluations.kept("before") if self._evaluations is not None and unchanged else None
+        state = _with_evaluation(
+            state, after=self._measure(trainee, "after", state, known=self._world.from_main(known))
+        )
         self._narrator.measured(state.evaluation)
         self._narrator.begin("Saving", state)
         adapter = None if self._merges else _trained_weights(trainee.leader)
         model = trainee.plain.refresh()
         finished = None
         if self._world.is_main:
-            finished = self._write(model, state, after, trainee.dropout, adapter)
+            finished = self._write(model, state, trainee.dropout, adapter)
         self._world.barrier()
         shared = self._world.from_main(finished)
         assert shared is not None
         self._narrator.written(shared.output, state)
         return shared
 
-    def _before(self, trainee: Trainee, state: TrainingState) -> EvaluationResult:
+    def _before(self, trainee: Trainee, state: TrainingState) -> EvaluationFigures:
         """The evaluation before the game; that of the job whose warm start was loaded is measured again, not rewritten."""
         if not self._players.starts_warm:
             return self._measure(trainee, "before", state)
@@ -212,8 +219,9 @@ class Session:
             key = rewrites_key(self._config, self._origin, self._vault, self._players.evaluation)
             known = known_rewrites(self._config, key)
         before = self._measure(trainee, "before", state, known=self._world.from_main(known))
-        if self._world.is_main:
-            save_rewrites(self._output / EVALUATIONS, Rewrites(key=key, paraphrases=before.paraphrases))
+        if self._evaluations is not None:
+            written = tuple(self._evaluations.kept("before") or ())
+            save_rewrites(self._output / FOLDER, Rewrites(key=key, paraphrases=written))
         return before
 
     @property
@@ -229,7 +237,6 @@ class Session:
         self,
         model: PreTrainedModel,
         state: TrainingState,
-        after: EvaluationResult,
         dropout: dict[str, float],
         adapter: Snapshot | None,
     ) -> Finished:
@@ -241,22 +248,13 @@ class Session:
         output = OutputStatus(
             uri=spec.output.uri, model=f"{spec.output.uri.rstrip('/')}/model" if uploaded else str(folder)
         )
-        before = self._remeasured("before")
-        words = players.screener.toxic_words(136) if spec.screener.type == "NBLogistic" else ()
-        measured = baselines(players.evaluation, words, players.screener, players.held_out, players.encoder)
-        for name, result in measured.items():
-            self._keep(name, result)
-        RunReport(
-            name=self._config.name,
-            steps=state.step,
-            evaluation=state.evaluation,
-            baselines={name: result.figures for name, result in measured.items()},
-            differences=differences(intervals(before, after)) if before is not None else {},
-            output=output,
-            screener=players.screener.describe(),
-            held_out_screener=players.held_out.describe() if players.held_out else None,
-            counts=players.counts,
-        ).write(self._output)
+        assert self._evaluations is not None
+        report = build_report(
+            self._config.name, self._evaluations, steps=state.step, evaluation=state.evaluation, output=output,
+            counts=players.counts, metrics=self._output / METRICS,
+        )  # fmt: skip
+        report.write(self._output)
+        write_html(self._output, report, self._evaluations, metrics=self._output / METRICS)
         if uploaded:
             upload(self._output, spec.output.uri)
         return Finished(evaluation=state.evaluation, output=output)
@@ -303,8 +301,8 @@ class Session:
 
     def _measure(
         self, trainee: Trainee, name: str, state: TrainingState, *, known: Sequence[str] | None = None
-    ) -> EvaluationResult:
-        """Rewrite the evaluation rows, shared among the ranks, and measure them.
+    ) -> EvaluationFigures:
+        """Rewrite the evaluation rows, shared among the ranks; rank 0 measures them.
 
         Args:
             trainee: the leader.
@@ -313,36 +311,25 @@ class Session:
             known: the paraphrases, where they need not be written again; the same on all ranks.
         """
         self._narrator.begin("Evaluating", state)
-        model, players, limit = trainee.plain.refresh(), self._players, self._config.spec.leader.max_new_tokens
+        model, players = trainee.plain.refresh(), self._players
+        written = list(known) if known is not None else self._rewritten(model, players.evaluation)
+        figures = None
+        if self._evaluations is not None:
+            figures = self._evaluations.measure(name, written).figures
+            is_untrained = name == "untrained" or (name == "before" and not players.starts_warm)
+            if is_untrained and players.codec.task == "causal" and self._evaluations.wants_infill:
+                infill = Infiller(model, players.codec, self._evaluations.lexicon())
+                self._evaluations.measure(MASK_INFILL, infill(players.evaluation))
+        shared = self._world.from_main(figures)
+        assert shared is not None
+        return shared
 
-        def rewrite_all(texts: Sequence[str]) -> list[str]:
-            if known is not None:
-                return list(known)
-            mine = texts[self._world.rank :: self._world.size]
-            parts = self._world.gathered(rewrite(model, players.codec, mine, max_new_tokens=limit))
-            return [parts[row % self._world.size][row // self._world.size] for row in range(len(texts))]
-
-        result = evaluate(rewrite_all, players.evaluation, players.screener, players.held_out, players.encoder)
-        if self._world.is_main:
-            self._keep(name, result)
-        return result
-
-    def _keep(self, name: str, result: EvaluationResult) -> None:
-        folder = self._output / EVALUATIONS
-        folder.mkdir(parents=True, exist_ok=True)
-        lines = [json.dumps(row, ensure_ascii=False) for row in result.as_rows()]
-        (folder / f"{name}.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
-
-    def _remeasured(self, name: str) -> EvaluationResult | None:
-        """An evaluation of this run or of an earlier attempt, measured again from what was kept; None if nothing was."""
-        path, players = self._output / EVALUATIONS / f"{name}.jsonl", self._players
-        if not path.exists():
-            return None
-        rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-        if tuple(row["source"] for row in rows) != players.evaluation:
-            return None
-        kept = [str(row["paraphrase"]) for row in rows]
-        return evaluate(lambda _: kept, players.evaluation, players.screener, players.held_out, players.encoder)
+    def _rewritten(self, model: PreTrainedModel, texts: Sequence[str]) -> list[str]:
+        """Greedy paraphrases, a part of them by each rank."""
+        limit, size = self._config.spec.leader.max_new_tokens, self._world.size
+        mine = texts[self._world.rank :: size]
+        parts = self._world.gathered(rewrite(model, self._players.codec, mine, max_new_tokens=limit))
+        return [parts[row % size][row // size] for row in range(len(texts))]
 
 
 def _located(config: RunConfig, world: World) -> tuple[ModelLocation, ModelLocation]:

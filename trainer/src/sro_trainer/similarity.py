@@ -26,19 +26,24 @@ REMEMBERED = 65_536
 _FIELD = "spec.guards.similarity.model"
 
 
-def build_encoder(spec: SimilaritySpec, roots: Roots) -> SimilarityEncoder:
+def build_encoder(spec: SimilaritySpec, roots: Roots, *, field: str = _FIELD) -> SimilarityEncoder:
     """Load the sentence encoder, in float32.
+
+    Args:
+        spec: which one.
+        roots: where relative and claim URIs start.
+        field: the field of the spec to name in an error.
 
     Raises:
         ConfigurationError: its tokenizer is of a kind that is not supported.
         DataError: there is no encoder at the URI.
     """
-    location = resolve_model(spec.model, roots, field=_FIELD)
-    encoder = load_encoder(location, spec.max_tokens, _FIELD)
+    location = resolve_model(spec.model, roots, field=field)
+    encoder = load_encoder(location, spec.max_tokens, field)
     try:
         model = AutoModel.from_pretrained(location.folder, dtype=torch.float32)
     except (OSError, ValueError) as error:
-        raise DataError(f"{_FIELD}: {spec.model!r} is no encoder: {str(error).splitlines()[0]}") from error
+        raise DataError(f"{field}: {spec.model!r} is no encoder: {str(error).splitlines()[0]}") from error
     return SimilarityEncoder(model.eval(), encoder)
 
 

@@ -32,7 +32,9 @@ class StudyPort(Protocol):
     async def create_sro_job(self, manifest: Manifest) -> Manifest:
         """Create an SROJob; a conflict (409) if one of its name is there."""
 
-    async def delete(self, kind: str, key: Key, *, uid: str | None = None, resource_version: str | None = None) -> Manifest | None:
+    async def delete(
+        self, kind: str, key: Key, *, uid: str | None = None, resource_version: str | None = None
+    ) -> Manifest | None:
         """Delete one object; no error if it is gone."""
 
 
