@@ -101,16 +101,19 @@ def test_workers_of_a_data_loader_encode_with_threads(uncased: Tokenizer) -> Non
         assert np.array_equal(found, ids)
 
 
+POOLED: dict[str, list[str]] = {}
+
+
+def score_part(part: int) -> np.ndarray[Any, Any]:
+    """What a forked process does: at the top of the module, where it is found by name."""
+    return words_screener().score(POOLED["texts"][part::4], threads=2)
+
+
 def test_a_pool_of_forked_processes_scores_with_threads() -> None:
-    screener, texts = words_screener(), many_texts()
-    expected = screener.score(texts, threads=2)
-    global _score_part  # noqa: PLW0603 - a forked pool finds its work by name
-
-    def _score_part(part: int) -> np.ndarray[Any, Any]:
-        return screener.score(texts[part::4], threads=2)
-
+    POOLED["texts"] = many_texts()
+    expected = words_screener().score(POOLED["texts"], threads=2)
     with multiprocessing.get_context("fork").Pool(2) as pool:
-        parts = pool.map_async(_score_part, range(4)).get(timeout=CHILD_SECONDS)
+        parts = pool.map_async(score_part, range(4)).get(timeout=CHILD_SECONDS)
     for part, scores in enumerate(parts):
         assert np.array_equal(scores, expected[part::4])
 
