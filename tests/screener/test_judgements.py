@@ -110,8 +110,9 @@ def test_a_logit_that_is_not_finite_is_never_a_verdict(bad: float, row: int) -> 
     ],
 )
 def test_what_breaks_a_rule_is_named(changes: dict[str, Any], error: type[Exception], message: str) -> None:
+    arguments: dict[str, Any] = {"label_indices": [1], "thresholds": [0.5], **changes}
     with pytest.raises(error, match=message):
-        judge(np.zeros((2, 2)), **({"label_indices": [1], "thresholds": [0.5]} | changes))
+        judge(np.zeros((2, 2)), **arguments)
 
 
 def sample(slope: float, intercept: float, count: int = 20_000) -> tuple[Any, Any]:
@@ -121,7 +122,8 @@ def sample(slope: float, intercept: float, count: int = 20_000) -> tuple[Any, An
 
 def test_a_fit_finds_what_made_the_labels() -> None:
     platt = fit_platt(*sample(0.5, -1.0))
-    assert (platt.slope, platt.intercept) == (pytest.approx(0.5, abs=0.05), pytest.approx(-1.0, abs=0.06))
+    assert platt.slope == pytest.approx(0.5, abs=0.05)
+    assert platt.intercept == pytest.approx(-1.0, abs=0.06)
     assert fit_temperature(*sample(0.5, 0.0)).temperature == pytest.approx(2.0, abs=0.2)
     log_odds, is_toxic = sample(0.5, -1.0)
     points = fit_isotonic(sigmoid(log_odds), is_toxic)

@@ -152,7 +152,7 @@ MANY = [f"toxic {number}" for number in range(200)], [f"neutral {number}" for nu
 ESTIMATED = {"verdictNoise": {"correction": "estimated", "certainRows": 20}}
 
 
-def spec_with(method: dict[str, Any], **data: object) -> SROJobSpec:
+def spec_with(method: dict[str, Any], **data: Any) -> SROJobSpec:
     spec = spec_of(**data).to_wire()
     return SROJobSpec.model_validate({**spec, "method": method})
 
