@@ -139,7 +139,7 @@ PYTEST := $(BIN)/pytest -q
 .PHONY: test-unit
 test-unit: setup ## Rust and Python tests without a cluster
 	cd screener_rs && cargo test --quiet --locked
-	$(PYTEST) tests/api tests/operator tests/screener tests/trainer tests/golden
+	OMP_NUM_THREADS=1 $(PYTEST) -n 2 --dist loadfile tests/api tests/operator tests/screener tests/trainer tests/golden
 
 .PHONY: cluster-build
 cluster-build: setup ## build the control plane, kubectl and helm (once; cached)
@@ -206,7 +206,7 @@ test-resume: setup ## kills, damaged checkpoints, a full disk, other numbers of 
 bench-train: $(BENCH)/.requirements ## samples per second and peak memory against TRL's OnlineDPOTrainer (20 minutes; LIMIT=--quick: 4)
 	DS_ACCELERATOR=cpu $(BENCH)/bin/python benchmarks/train/bench.py $(LIMIT)
 
-KWOK := $(HOME)/.cache/sro/kwok-0.8.0/kwok
+KWOK := $(or $(SRO_CACHE),$(HOME)/.cache/sro)/kwok-0.8.0/kwok
 $(KWOK):
 	GOBIN=$(dir $@) CGO_ENABLED=0 go install -trimpath sigs.k8s.io/kwok/cmd/kwok@v0.8.0
 
