@@ -358,5 +358,5 @@ def test_the_pages_tell_health_readiness_and_figures(stage: Stage, operator: Ope
     figures = dict(line.rsplit(" ", 1) for line in text.splitlines() if not line.startswith("#"))
     assert status == 200
     assert float(figures['sro_jobs{phase="Queued"}']) >= 1
-    assert float(figures['sro_api_requests_total{code="201",resource="jobs",verb="PATCH"}']) >= 1
+    assert float(figures['sro_api_requests_total{code="201",resource="jobs",verb="POST"}']) >= 1
     assert float(figures['sro_reconciles_total{result="ok"}']) >= 1

@@ -207,9 +207,10 @@ class Cluster:
         return str(newest.get("message", "")) if newest is not None else ""
 
     async def create(self, manifest: Manifest) -> Manifest:
-        """Make an object."""
+        """Make an object; a field that its type does not have is an error, as in an apply, and not dropped."""
         kind = KINDS[manifest["kind"]]
-        path = f"{kind.collection(manifest['metadata']['namespace'])}?{urlencode({'fieldManager': OPERATOR_FIELD_MANAGER})}"
+        query = urlencode({"fieldManager": OPERATOR_FIELD_MANAGER, "fieldValidation": "Strict"})
+        path = f"{kind.collection(manifest['metadata']['namespace'])}?{query}"
         return await self._write("POST", kind.plural, path, body=manifest)
 
     async def apply(self, manifest: Manifest) -> Manifest:

@@ -165,7 +165,8 @@ def attempt_job(manifest: Manifest) -> AttemptJob:
         name=metadata["name"],
         uid=metadata["uid"],
         resource_version=metadata["resourceVersion"],
-        attempt=_number(metadata.get("labels", {}).get(ATTEMPT_LABEL)),
+        # By its name, which nobody can change, and not by its label.
+        attempt=_number(metadata["name"].rpartition("-a")[2]),
         created=_time(metadata["creationTimestamp"]),
         started=_time(status["startTime"]) if "startTime" in status else None,
         is_suspended=bool(manifest.get("spec", {}).get("suspend")),
