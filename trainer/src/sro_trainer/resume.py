@@ -85,7 +85,7 @@ class Vault:
             state=state,
             fingerprint=self.fingerprint,
             world=self.world,
-            expected_bytes=trained * _BYTES_PER_WEIGHT,
+            expected_bytes=trained * (_BYTES_PER_WEIGHT if reference is None else _BYTES_PER_WEIGHT + 4),
         )
         if self.world.is_main:
             delete_older(self.folder, keep=self.keep)
