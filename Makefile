@@ -139,7 +139,11 @@ PYTEST := $(BIN)/pytest -q
 .PHONY: test-unit
 test-unit: setup ## Rust and Python tests without a cluster
 	cd screener_rs && cargo test --quiet --locked
-	OMP_NUM_THREADS=1 $(PYTEST) -n 2 --dist loadfile tests/api tests/operator tests/screener tests/trainer tests/golden
+	OMP_NUM_THREADS=1 $(PYTEST) -n 2 --dist loadfile -m "not study" tests/api tests/operator tests/screener tests/trainer tests/golden
+
+.PHONY: test-study
+test-study: setup ## whole studies with real trainers: killed, cut short, out of time, taken up again (half an hour)
+	$(PYTEST) -m study tests/trainer
 
 .PHONY: cluster-build
 cluster-build: setup ## build the control plane, kubectl and helm (once; cached)

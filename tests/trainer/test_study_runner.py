@@ -20,7 +20,7 @@ from sro_api.run_config import RunConfig
 from sro_trainer.study.outcomes import Outcome
 from sro_trainer.testing import tiny_leader, write_corpus
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.study]
 
 PLAIN = {"name": "plain"}
 BROKEN = {"name": "broken", "patch": {"screener": {"model": "file:absent.json"}}}
