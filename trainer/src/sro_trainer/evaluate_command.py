@@ -105,14 +105,16 @@ def _refuse(problem: str, code: ExitCode) -> int:
 
 def _evaluated(request: Request) -> tuple[Path, RunReport]:
     config = _config(request)
+    # Before any model is loaded: a file that is none should be told at once.
+    theirs = read_paraphrases(request.paraphrases) if request.paraphrases is not None else None
     run = output_folder(config)
     folder = request.output or run / "evaluation"
     folder.mkdir(parents=True, exist_ok=True)
     datasets = load_datasets(config.spec, config.roots)
     cache = run / "screeners" if (run / "screeners").is_dir() else folder / "screeners"
     instruments = _instruments(config, datasets, cache)
-    if request.paraphrases is not None:
-        sources, written = read_paraphrases(request.paraphrases)
+    if theirs is not None:
+        sources, written = theirs
         references = _references(config, sources)
         evaluations = Evaluations(folder, config.spec, sources, instruments, references)
         evaluations.measure("after", written)
