@@ -9,7 +9,7 @@ import pytest
 
 from sro_api.sources import Roots
 from sro_api.v1alpha1 import SROJobSpec
-from sro_trainer.data import Datasets, drop_overlong, load_datasets
+from sro_trainer.data import Datasets, load_datasets
 from sro_trainer.errors import ConfigurationError, DataError
 
 TOXIC = [f"toxic {number}" for number in range(40)]
@@ -130,22 +130,6 @@ def test_too_few_rows_are_refused_with_the_field_to_change(
 def test_neutral_rows_that_are_all_toxic_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match=r"spec\.data\.neutral: every row is also in another part"):
         load(tmp_path, spec_of(), neutral=TOXIC)
-
-
-def test_overlong_sources_are_skipped_and_counted() -> None:
-    assert drop_overlong(["a", "b", "c"], [3, 9, 4], 4, "skip") == (("a", "c"), 1)
-
-
-def test_an_overlong_source_is_an_error_by_choice() -> None:
-    with pytest.raises(
-        DataError, match=r"spec\.data\.overlong: row 1 .* 9 tokens, over spec\.leader\.maxSourceTokens 4"
-    ):
-        drop_overlong(["a", "b", "c"], [3, 9, 4], 4, "error")
-
-
-def test_sources_that_are_all_overlong_are_an_error() -> None:
-    with pytest.raises(DataError, match="all 2 sources have more than 4 tokens"):
-        drop_overlong(["a", "b"], [8, 9], 4, "skip")
 
 
 MANY = [f"toxic {number}" for number in range(200)], [f"neutral {number}" for number in range(60)]

@@ -7,7 +7,6 @@ import json
 import random
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 from sro_api.sources import Roots
 from sro_api.training import DataSource, ParallelSource
@@ -150,27 +149,6 @@ def load_pairs(
     if not kept:
         raise DataError(f"spec.data.parallel: {source.uri!r} has no pairs to learn from: {len(pairs)} read")
     return kept
-
-
-def drop_overlong(
-    texts: Sequence[str], lengths: Sequence[int], limit: int, policy: Literal["skip", "error"]
-) -> tuple[tuple[str, ...], int]:
-    """The texts of at most `limit` tokens, and how many were left out.
-
-    Raises:
-        DataError: a text is longer and the policy is `error`; or all are longer.
-    """
-    kept = tuple(text for text, length in zip(texts, lengths, strict=True) if length <= limit)
-    skipped = len(texts) - len(kept)
-    if skipped and policy == "error":
-        index = next(index for index, length in enumerate(lengths) if length > limit)
-        raise DataError(
-            f"spec.data.overlong: row {index} of the split has {lengths[index]} tokens, over spec.leader.maxSourceTokens "
-            f"{limit} ({skipped} such rows); use skip to leave them out"
-        )
-    if skipped and not kept:
-        raise DataError(f"spec.leader.maxSourceTokens: all {skipped} sources have more than {limit} tokens")
-    return kept, skipped
 
 
 def fingerprint(parts: Iterable[Sequence[str]]) -> str:
