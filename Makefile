@@ -14,6 +14,8 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 export DS_ACCELERATOR ?= cpu
 # One core each for the two ranks of the tests; the trainer sets its own count.
 export TOKENIZERS_PARALLELISM := false
+# Compiled modules are kept: the trainer imports 8,000 of them, and each process would compile them anew.
+export PYTHONDONTWRITEBYTECODE :=
 CLUSTER := PYTHONPATH=tests/cluster $(BIN)/python -m sro_cluster
 
 .PHONY: help

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from sro_trainer.logps import per_token_logps
 from sro_trainer.tokens import Codec, pad
 
 GAP = "\0"
@@ -69,8 +70,8 @@ class Infiller:
 
     @torch.no_grad()
     def _next_words(self, starts: Sequence[str]) -> list[list[str]]:
-        words: list[list[str]] = []
-        for ids, mask in self._batches(starts):
+        words: dict[int, list[str]] = {}
+        for rows, ids, mask in self._batches(starts):
             logits = self._model(input_ids=ids, attention_mask=mask.long()).logits
             last = mask.sum(dim=1) - 1
             tokens = (
@@ -78,8 +79,8 @@ class Infiller:
                 .topk(min(_LOOKED_AT, logits.shape[-1]), dim=-1)
                 .indices
             )
-            words += [self._whole_words(row) for row in tokens.tolist()]
-        return words
+            words.update(zip(rows, (self._whole_words(row) for row in tokens.tolist()), strict=True))
+        return [words[row] for row in range(len(starts))]
 
     def _whole_words(self, tokens: Sequence[int]) -> list[str]:
         decoded = [self._codec.tokenizer.decode([token]) for token in tokens]
@@ -88,19 +89,21 @@ class Infiller:
 
     @torch.no_grad()
     def _mean_logps(self, texts: Sequence[str]) -> list[float]:
-        means: list[float] = []
-        for ids, mask in self._batches(texts):
-            logits = self._model(input_ids=ids, attention_mask=mask.long()).logits[:, :-1].float()
-            logps = torch.log_softmax(logits, dim=-1).gather(-1, ids[:, 1:, None])[..., 0]
+        means: dict[int, float] = {}
+        for rows, ids, mask in self._batches(texts):
+            logits = self._model(input_ids=ids, attention_mask=mask.long()).logits[:, :-1]
             counted = mask[:, 1:]
-            means += (logps.where(counted, 0.0).sum(dim=1) / counted.sum(dim=1).clamp(min=1)).tolist()
-        return means
+            sums = per_token_logps(logits[counted], ids[:, 1:], counted).sum(dim=1)
+            means.update(zip(rows, (sums / counted.sum(dim=1).clamp(min=1)).tolist(), strict=True))
+        return [means[row] for row in range(len(texts))]
 
-    def _batches(self, texts: Sequence[str]) -> Iterator[tuple[Tensor, Tensor]]:
-        """Ids and masks, padded right, with the end of sequence in front: it also begins a document."""
+    def _batches(self, texts: Sequence[str]) -> Iterator[tuple[list[int], Tensor, Tensor]]:
+        """Places of the texts, ids and masks, padded right, with the end of sequence in front: it also begins a document."""
         tokenizer = self._codec.tokenizer
         encoded: list[list[int]] = tokenizer(list(texts), add_special_tokens=False).input_ids
-        for start in range(0, len(encoded), _BATCH):
-            rows = [[tokenizer.eos_token_id, *row] for row in encoded[start : start + _BATCH]]
-            padded = pad(rows, filler=self._codec.filler).to(self._model.device)
-            yield padded.ids, padded.mask
+        order = sorted(range(len(texts)), key=lambda row: len(encoded[row]))
+        for start in range(0, len(order), _BATCH):
+            rows = order[start : start + _BATCH]
+            padded = pad([[tokenizer.eos_token_id, *encoded[row]] for row in rows], filler=self._codec.filler)
+            padded = padded.to(self._model.device)
+            yield rows, padded.ids, padded.mask

@@ -25,6 +25,7 @@ from transformers.utils.quantization_config import GgufConfig
 
 from sro_api.training import LeaderSpec
 from sro_trainer.errors import ConfigurationError, DataError
+from sro_trainer.gguf_files import opened_once
 from sro_trainer.sources_io import ModelLocation
 from sro_trainer.tokens import Task, check_special_tokens
 
@@ -85,7 +86,8 @@ def load_tokenizer(location: ModelLocation, spec: LeaderSpec) -> Any:
     """
     where = {"gguf_file": location.gguf_file} if location.gguf_file is not None else {}
     try:
-        tokenizer = AutoTokenizer.from_pretrained(location.folder, local_files_only=True, **where)
+        with opened_once():
+            tokenizer = AutoTokenizer.from_pretrained(location.folder, local_files_only=True, **where)
     except (OSError, ValueError, KeyError) as error:
         uri = spec.tokenizer or spec.model
         raise DataError(
@@ -135,20 +137,22 @@ def _is_dropout(name: str, value: object) -> bool:
 def _load_config(location: ModelLocation, uri: str) -> PretrainedConfig:
     where = {"gguf_file": location.gguf_file} if location.gguf_file is not None else {}
     try:
-        return AutoConfig.from_pretrained(location.folder, local_files_only=True, **where)
+        with opened_once():
+            return AutoConfig.from_pretrained(location.folder, local_files_only=True, **where)
     except (OSError, ValueError, KeyError) as error:
         raise DataError(f"spec.leader.model: {uri!r} holds no readable configuration: {_first_line(error)}") from error
 
 
 def load_gguf(factory: Any, location: ModelLocation, config: PretrainedConfig, dtype: torch.dtype) -> PreTrainedModel:
     """Unpack a GGUF file into an ordinary model: one that was loaded as quantised refuses to be saved."""
-    packed = factory.from_pretrained(
-        location.folder,
-        gguf_file=location.gguf_file,
-        dtype=dtype,
-        quantization_config=GgufConfig(dequantize=True),
-        local_files_only=True,
-    )
+    with opened_once():
+        packed = factory.from_pretrained(
+            location.folder,
+            gguf_file=location.gguf_file,
+            dtype=dtype,
+            quantization_config=GgufConfig(dequantize=True),
+            local_files_only=True,
+        )
     if hasattr(config, "quantization_config"):
         del config.quantization_config
     config.dtype = dtype

@@ -47,10 +47,11 @@ def write_trained_state(folder: Path, engine: Any, leader: Leader, world: World)
             would wait for it.
     """
     failure: OSError | None = None
-    for number, names in enumerate(_shards(leader.trained())):
+    trained = leader.trained()
+    for number, names in enumerate(_shards(trained)):
         tensors: dict[str, Tensor] = {}
         for name in names:
-            parts = _gathered(engine, leader.trained()[name])
+            parts = _gathered(engine, trained[name])
             if number % world.size == world.rank:
                 tensors |= {f"{name}#{key}": part for key, part in parts.items()}
         if tensors and failure is None:
@@ -75,14 +76,15 @@ def read_trained_state(folder: Path, engine: Any, leader: Leader) -> None:
     """
     clock = json.loads((folder / _CLOCK).read_text(encoding="utf-8"))
     _begin_moments(engine, clock["steps"])
-    for number, names in enumerate(_shards(leader.trained())):
+    trained = leader.trained()
+    for number, names in enumerate(_shards(trained)):
         with safe_open(folder / f"trained-{number:05d}.safetensors", framework="pt") as file:
             known = set(file.keys())
             for name in names:
                 parts = {
                     key: file.get_tensor(f"{name}#{key}") for key in ("weight", *MOMENTS) if f"{name}#{key}" in known
                 }
-                _put_back(engine, leader.trained()[name], parts)
+                _put_back(engine, trained[name], parts)
     engine.lr_scheduler.load_state_dict({**engine.lr_scheduler.state_dict(), **clock["schedule"]})
     for group, rate in zip(engine.optimizer.param_groups, engine.lr_scheduler.get_last_lr(), strict=True):
         group["lr"] = rate

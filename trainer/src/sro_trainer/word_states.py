@@ -14,6 +14,7 @@ from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, AutoTokeni
 
 from sro_trainer.disfluency import joined
 from sro_trainer.errors import ConfigurationError, DataError
+from sro_trainer.gguf_files import opened_once
 from sro_trainer.models import load_gguf
 from sro_trainer.sources_io import ModelLocation
 
@@ -103,8 +104,9 @@ def build_word_reader(location: ModelLocation, *, layers: int, field: str) -> Wo
     """
     where = {"gguf_file": location.gguf_file} if location.gguf_file is not None else {}
     try:
-        config = AutoConfig.from_pretrained(location.folder, local_files_only=True, **where)
-        tokenizer = AutoTokenizer.from_pretrained(location.folder, local_files_only=True, **where)
+        with opened_once():
+            config = AutoConfig.from_pretrained(location.folder, local_files_only=True, **where)
+            tokenizer = AutoTokenizer.from_pretrained(location.folder, local_files_only=True, **where)
         model = _base_model(location, config)
     except (OSError, ValueError, KeyError) as error:
         raise DataError(f"{field}: {location.folder} holds no readable model: {str(error).splitlines()[0]}") from error
