@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -54,9 +55,10 @@ def test_scores_are_chances() -> None:
 
 
 def test_what_was_saved_judges_alike(tmp_path: Path) -> None:
-    fitted = fit_detector(READER, numbered(120), seed=0)
+    fitted = replace(fit_detector(READER, numbered(120), seed=0), key="of these")
     fitted.save(tmp_path / "fluency.npz")
     loaded = Fitted.load(tmp_path / "fluency.npz")
+    assert loaded.key == "of these"
     states = READER.states([text.split() for text in numbered(5)])
     assert loaded.detector.judged(states).tolist() == fitted.detector.judged(states).tolist()
     assert loaded.agreement.auc == fitted.agreement.auc

@@ -11,6 +11,7 @@ from safetensors.torch import load_file
 
 from sro_api.exit_codes import ExitCode
 from sro_trainer.distributed import World
+from sro_trainer.report import RunReport
 from sro_trainer.testing import neutral_sentences, tiny_job, toxic_sentences
 from test_run import PowerCutError, cut_at, metrics, spawn, train, weights
 
@@ -77,6 +78,15 @@ def test_what_a_method_remembers_survives_a_cut(spec: dict[str, Any], tmp_path: 
     assert metrics(cut) == metrics(whole)
     for name, value in weights(whole).items():
         torch.testing.assert_close(weights(cut)[name], value, atol=0, rtol=0)
+
+
+def test_the_report_says_what_became_of_the_verdicts(tmp_path: Path, world: World) -> None:
+    train(tiny_job(tmp_path, **NOISY, optimization={"steps": 1}), world)
+    used = RunReport.read(tmp_path / "out").verdicts
+    assert used is not None
+    assert (used.perturbation.kind, used.perturbation.rate, used.correction) == ("SymmetricFlips", 0.2, "estimated")
+    assert 0 < used.false_pass_rate < 0.5
+    assert used.sharpness is not None
 
 
 def test_a_renewed_reference_is_where_the_policy_was(tmp_path: Path, world: World) -> None:

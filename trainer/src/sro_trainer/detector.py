@@ -83,6 +83,8 @@ class Fitted:
 
     detector: Detector
     agreement: Agreement
+    key: str = ""
+    """What it was fitted on: model, sentences and seed, as a digest."""
 
     def save(self, path: Path) -> None:
         """Write both, whole or not at all."""
@@ -91,6 +93,7 @@ class Fitted:
         parts: dict[str, Any] = {name: getattr(self.detector, name) for name in _PARTS}
         parts |= {f"{_CHECKED}{kind}": scores for kind, scores in self.agreement.spoilt.items()}
         parts[f"{_CHECKED}clean"] = self.agreement.clean
+        parts[_KEY] = np.array(self.key)
         np.savez(staging, **parts)
         os.replace(staging, path)
 
@@ -103,12 +106,14 @@ class Fitted:
         """
         with np.load(path, allow_pickle=False) as stored:
             detector = Detector(**{name: stored[name] for name in _PARTS})
+            key = str(stored[_KEY])
             checked = {n.removeprefix(_CHECKED): stored[n] for n in stored.files if n.startswith(_CHECKED)}
-        return cls(detector=detector, agreement=Agreement(clean=checked.pop("clean"), spoilt=checked))
+        return cls(detector=detector, agreement=Agreement(clean=checked.pop("clean"), spoilt=checked), key=key)
 
 
 _PARTS = ("centre", "scale", "weights", "head_centre", "head_scale", "head")
 _CHECKED = "checked "
+_KEY = "key"
 
 
 def fit_detector(reader: WordReader, texts: Sequence[str], *, seed: int) -> Fitted:

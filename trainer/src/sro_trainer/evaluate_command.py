@@ -156,7 +156,7 @@ def _instruments(config: RunConfig, datasets: Datasets, cache: Path) -> Instrume
     held_out = None
     if spec.held_out_screener is not None:
         held_out = build_screener(spec.held_out_screener, datasets, roots, cache=cache)
-    return build_instruments(spec, roots, datasets, (screener, held_out), cache=cache)
+    return build_instruments(spec, roots, datasets, (screener, held_out), caches=(cache,))
 
 
 def _references(config: RunConfig, sources: tuple[str, ...]) -> References:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
+import importlib.metadata
+import json
 import random
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -135,7 +139,9 @@ def fit_texts(neutral: Sequence[str], toxic: Sequence[str], *, seed: int) -> tup
     return texts[:half], texts[half:]
 
 
-def build_fluency(spec: FluencySpec, roots: Roots, texts: Sequence[str], *, seed: int, cache: Path | None) -> Fluency:
+def build_fluency(
+    spec: FluencySpec, roots: Roots, texts: Sequence[str], *, seed: int, caches: Sequence[Path] = ()
+) -> Fluency:
     """The evaluation's fluency.
 
     Args:
@@ -143,7 +149,8 @@ def build_fluency(spec: FluencySpec, roots: Roots, texts: Sequence[str], *, seed
         roots: where relative and claim URIs start.
         texts: human-written sentences to fit a detector on.
         seed: of the corruption.
-        cache: folder of the run's fitted classifiers.
+        caches: folders of fitted classifiers. One that was fitted on the same is taken from any of them; a new one is put in the
+            first.
 
     Raises:
         ConfigurationError: the model does not fit the spec.
@@ -151,34 +158,45 @@ def build_fluency(spec: FluencySpec, roots: Roots, texts: Sequence[str], *, seed
     """
     if spec.type == "SequenceClassifier":
         return _classifier(spec, roots)
-    file = cache / "fluency.npz" if cache is not None else None
+    files = [cache / "fluency.npz" for cache in caches]
     chosen = texts[: spec.fit_rows]
-    return _detector(spec.effective_model, spec.layers, roots, chosen, field=FIELD, seed=seed, file=file)
+    return _detector(spec.effective_model, spec.layers, roots, chosen, field=FIELD, seed=seed, files=files)
 
 
 def build_fluency_guard(
-    spec: FluencyGuardSpec, roots: Roots, texts: Sequence[str], *, seed: int, cache: Path | None
+    spec: FluencyGuardSpec, roots: Roots, texts: Sequence[str], *, seed: int, caches: Sequence[Path] = ()
 ) -> CorruptionDetector:
     """The training guard; arguments and errors as in `build_fluency`."""
-    file = cache / "fluency-guard.npz" if cache is not None else None
+    files = [cache / "fluency-guard.npz" for cache in caches]
     chosen = texts[: spec.fit_rows]
-    return _detector(spec.model, spec.layers, roots, chosen, field=GUARD_FIELD, seed=seed, file=file)
+    return _detector(spec.model, spec.layers, roots, chosen, field=GUARD_FIELD, seed=seed, files=files)
 
 
 def _detector(
-    model: str, layers: int, roots: Roots, texts: Sequence[str], *, field: str, seed: int, file: Path | None
+    model: str, layers: int, roots: Roots, texts: Sequence[str], *, field: str, seed: int, files: Sequence[Path]
 ) -> CorruptionDetector:
     location = resolve_model(model, roots, field=f"{field}.model")
     reader = build_word_reader(location, layers=layers, field=f"{field}.layers")
-    if file is not None and file.is_file():
-        return CorruptionDetector(reader, Fitted.load(file), model)
-    try:
-        fitted = fit_detector(reader, texts, seed=seed)
-    except ValueError as error:
-        raise DataError(f"{field}: cannot be fitted: {error}") from error
-    if file is not None:
-        fitted.save(file)
+    key = _digest([importlib.metadata.version("sro-trainer"), model, layers, seed, list(texts)])
+    own = _known(files[:1], key)
+    fitted = own or _known(files[1:], key)
+    if fitted is None:
+        try:
+            fitted = replace(fit_detector(reader, texts, seed=seed), key=key)
+        except ValueError as error:
+            raise DataError(f"{field}: cannot be fitted: {error}") from error
+    if files and own is None:
+        fitted.save(files[0])
     return CorruptionDetector(reader, fitted, model)
+
+
+def _known(files: Sequence[Path], key: str) -> Fitted | None:
+    stored = (Fitted.load(file) for file in files if file.is_file())
+    return next((found for found in stored if found.key == key), None)
+
+
+def _digest(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value).encode()).hexdigest()
 
 
 def _classifier(spec: FluencySpec, roots: Roots) -> AcceptabilityClassifier:

@@ -50,7 +50,7 @@ def build_instruments(
     datasets: Datasets,
     screeners: tuple[Screener, Screener | None],
     *,
-    cache: Path | None,
+    caches: Sequence[Path],
     shared: SimilarityEncoder | None = None,
 ) -> Instruments:
     """Load and fit what `spec.evaluation` names.
@@ -60,7 +60,7 @@ def build_instruments(
         roots: where relative and claim URIs start.
         datasets: of the job; the fluency detector is fitted on its human-written sentences.
         screeners: the training screener and the held-out one.
-        cache: folder of the run's fitted classifiers.
+        caches: folders of fitted classifiers, the run's own first.
         shared: the guard's encoder, which also measures where it is the same model.
 
     Raises:
@@ -70,7 +70,7 @@ def build_instruments(
     fluency = None
     if named.fluency is not None:
         texts, _ = human_written(spec, datasets)
-        fluency = build_fluency(named.fluency, roots, texts, seed=spec.data.split_seed, cache=cache)
+        fluency = build_fluency(named.fluency, roots, texts, seed=spec.data.split_seed, caches=caches)
     return Instruments(
         screener=screeners[0],
         held_out=screeners[1],

@@ -90,7 +90,9 @@ def leader_locations(config: RunConfig) -> tuple[ModelLocation, ModelLocation]:
     return model, resolve_model(leader.tokenizer, config.roots, field="spec.leader.tokenizer")
 
 
-def build_players(config: RunConfig, world: World, codec: Codec, *, cache: Path) -> Players:
+def build_players(
+    config: RunConfig, world: World, codec: Codec, *, cache: Path, neighbour: Path | None = None
+) -> Players:
     """Read the data and set up the followers.
 
     Args:
@@ -98,6 +100,7 @@ def build_players(config: RunConfig, world: World, codec: Codec, *, cache: Path)
         world: the ranks.
         codec: of the leader.
         cache: folder of the run's fitted screeners; rank 0 fits them, the others load what it wrote.
+        neighbour: the same folder of the job whose warm start is loaded; a detector that was fitted there on the same is taken.
 
     Raises:
         ConfigurationError, DataError: something that the spec names cannot be used.
@@ -110,15 +113,18 @@ def build_players(config: RunConfig, world: World, codec: Codec, *, cache: Path)
     held_out = None
     if spec.held_out_screener is not None:
         held_out = build_screener(spec.held_out_screener, datasets, config.roots, cache=cache)
+    caches = [cache] if neighbour is None else [cache, neighbour]
     guard = None
     if spec.guards.fluency is not None:
         _, texts = human_written(spec, datasets)
-        guard = build_fluency_guard(spec.guards.fluency, config.roots, texts, seed=spec.data.split_seed, cache=cache)
+        guard = build_fluency_guard(spec.guards.fluency, config.roots, texts, seed=spec.data.split_seed, caches=caches)
     encoder = build_encoder(spec.guards.similarity, config.roots) if spec.guards.similarity is not None else None
     instruments = None
     if world.is_main:
         world.barrier()
-        instruments = build_instruments(spec, config.roots, datasets, (screener, held_out), cache=cache, shared=encoder)
+        instruments = build_instruments(
+            spec, config.roots, datasets, (screener, held_out), caches=caches, shared=encoder
+        )
     follower = build_follower(spec, screener)
     weigher = build_weigher(spec, follower, datasets)
     sources, neutral, evaluation = _limited(spec, codec, datasets)

@@ -8,6 +8,7 @@ from pathlib import Path
 from rich.table import Table
 
 from sro_api.base import ApiModel
+from sro_api.perturbation import PerturbationSpec
 from sro_api.status import EvaluationFigures, EvaluationStatus, OutputStatus
 
 FILE_NAME = "report.json"
@@ -58,6 +59,20 @@ class FluencyAgreement(ApiModel):
     """Share of the corrupted ones that do."""
 
 
+class VerdictsUsed(ApiModel):
+    """What became of the training screener's verdicts on their way into the loss."""
+
+    perturbation: PerturbationSpec
+    """Errors that were made on purpose."""
+    correction: str
+    """`spec.method.verdictNoise.correction`."""
+    false_pass_rate: float
+    """That was corrected for: given, or estimated from rows whose verdict is certain."""
+    false_fail_rate: float
+    sharpness: float | None = None
+    """k of the soft verdict, as calibrated; absent where verdicts are taken as they are."""
+
+
 class RunReport(ApiModel):
     """The end of a run or of an evaluation, as written beside the model."""
 
@@ -77,6 +92,8 @@ class RunReport(ApiModel):
     """What each figure was measured with."""
     fluency_agreement: FluencyAgreement | None = None
     over_optimisation: OverOptimisation | None = None
+    verdicts: VerdictsUsed | None = None
+    """Of the game; absent in an evaluation alone."""
     output: OutputStatus
     screener: str
     held_out_screener: str | None = None

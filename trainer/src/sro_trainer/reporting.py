@@ -15,12 +15,13 @@ from sro_trainer.evaluation import EvaluationResult, differences
 from sro_trainer.fluency import CorruptionDetector
 from sro_trainer.instruments import Instruments
 from sro_trainer.measuring import Evaluations
-from sro_trainer.report import Difference, FluencyAgreement, OverOptimisation, RunReport
+from sro_trainer.players import Players
+from sro_trainer.report import Difference, FluencyAgreement, OverOptimisation, RunReport, VerdictsUsed
 
 
 def build_report(
     name: str, evaluations: Evaluations, *, steps: int, evaluation: EvaluationStatus, output: OutputStatus, counts: dict[str, int],
-    metrics: Path,
+    metrics: Path, verdicts: VerdictsUsed | None = None,
 ) -> RunReport:  # fmt: skip
     """Measure every rewriter that was kept, and compare.
 
@@ -32,6 +33,7 @@ def build_report(
         output: where the result lies.
         counts: rows read, dropped and used.
         metrics: the run's `metrics.jsonl`; need not exist.
+        verdicts: how the game used them.
     """
     results = all_results(evaluations)
     after = results.get("after")
@@ -49,10 +51,23 @@ def build_report(
         instruments=instruments.describe(),
         fluency_agreement=_agreement(instruments),
         over_optimisation=over_optimisation(read_metrics(metrics)),
+        verdicts=verdicts,
         output=output,
         screener=instruments.screener.describe(),
         held_out_screener=instruments.held_out.describe() if instruments.held_out else None,
         counts=counts,
+    )
+
+
+def verdicts_used(players: Players) -> VerdictsUsed:
+    """For the report of a run."""
+    weigher = players.weigher
+    return VerdictsUsed(
+        perturbation=players.spec.screener.perturbation,
+        correction=players.spec.method.verdict_noise.correction,
+        false_pass_rate=weigher.rates.false_pass,
+        false_fail_rate=weigher.rates.false_fail,
+        sharpness=weigher.sharpness,
     )
 
 

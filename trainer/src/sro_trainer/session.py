@@ -31,7 +31,7 @@ from sro_trainer.plain import PlainPolicy
 from sro_trainer.players import Players, build_codec, build_players, leader_locations
 from sro_trainer.progress import Reporter
 from sro_trainer.reference import reference_weights, renew_reference
-from sro_trainer.reporting import build_report
+from sro_trainer.reporting import build_report, verdicts_used
 from sro_trainer.resume import Memory, Vault
 from sro_trainer.rollout import rewrite
 from sro_trainer.shared_warm_start import (
@@ -39,6 +39,7 @@ from sro_trainer.shared_warm_start import (
     WarmStartOrigin,
     adopt,
     known_rewrites,
+    neighbour,
     origin_of,
     rewrites_key,
     save_rewrites,
@@ -52,6 +53,8 @@ from sro_trainer.warm_start import warm_start_course, warm_start_step
 logger = logging.getLogger(__name__)
 
 METRICS = "metrics.jsonl"
+SCREENERS = "screeners"
+"""Folder of the output with what was fitted before the run."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,7 +87,7 @@ def run(config: RunConfig, world: World, stop: StopRequest, reporter: Reporter) 
     loaded = load_model(model_at, config.spec.leader, leader_dtype(config.spec.leader, world.device))
     codec = build_codec(config, tokenizer_at, loaded.task, loaded.model.generation_config.eos_token_id)
     output = output_folder(config)
-    players = build_players(config, world, codec, cache=output / "screeners")
+    players = build_players(config, world, codec, cache=output / SCREENERS, neighbour=neighbour(config, SCREENERS))
     vault = Vault(
         folder=checkpoint_folder(config),
         fingerprint=run_fingerprint(config, players.fingerprint),
@@ -251,7 +254,7 @@ class Session:
         assert self._evaluations is not None
         report = build_report(
             self._config.name, self._evaluations, steps=state.step, evaluation=state.evaluation, output=output,
-            counts=players.counts, metrics=self._output / METRICS,
+            counts=players.counts, metrics=self._output / METRICS, verdicts=verdicts_used(players),
         )  # fmt: skip
         report.write(self._output)
         write_html(self._output, report, self._evaluations, metrics=self._output / METRICS)

@@ -155,6 +155,19 @@ def known_rewrites(config: RunConfig, key: str) -> tuple[str, ...] | None:
     return paraphrases
 
 
+def neighbour(config: RunConfig, folder: str) -> Path | None:
+    """A folder of the output of the job whose warm start is loaded; None if there is no such job, or no such folder here."""
+    uri = config.spec.leader.warm_start_from
+    if uri is None:
+        return None
+    try:
+        found = resolve(uri, config.roots, field=FIELD) / folder
+    except DataError:
+        # Said where the warm start itself is read.
+        return None
+    return found if found.is_dir() else None
+
+
 def rewrites_key(config: RunConfig, origin: WarmStartOrigin, vault: Vault, evaluation: Sequence[str]) -> str:
     """What the greedy paraphrases before the game depend on.
 
