@@ -38,7 +38,8 @@ def build(tmp_path: Path) -> Any:
 
     def built(*caches: str, texts: list[str] = TEXTS, seed: int = 0) -> list[float]:
         guard = build_fluency_guard(spec, roots, texts, seed=seed, caches=[tmp_path / cache for cache in caches])
-        return guard.scores(TEXTS[:3]).tolist()
+        scores: list[float] = guard.scores(TEXTS[:3]).tolist()
+        return scores
 
     return built
 

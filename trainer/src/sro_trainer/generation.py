@@ -77,10 +77,15 @@ def is_supported(model: PreTrainedModel, task: Task) -> bool:
 
     A generation configuration with a repetition penalty, forced tokens and the like is left to transformers.
     """
+    rules = {name for name, value in model.generation_config.to_diff_dict().items() if value not in (None, False)}
+    return rules <= _HARMLESS and has_row_cache(model, task)
+
+
+def has_row_cache(model: PreTrainedModel, task: Task) -> bool:
+    """Whether the model keeps keys and values alone, by rows, so that rows can leave a batch and be repeated."""
     accepted = inspect.signature(model.forward).parameters
     needed = {"past_key_values", "position_ids"} if task == "causal" else {"past_key_values", "encoder_outputs"}
-    rules = {name for name, value in model.generation_config.to_diff_dict().items() if value not in (None, False)}
-    if not needed <= accepted.keys() or not rules <= _HARMLESS:
+    if not needed <= accepted.keys():
         return False
     layers = DynamicCache(config=model.config.get_text_config(decoder=True)).layers
     return all(type(layer).__name__ in ("DynamicLayer", "DynamicSlidingWindowLayer") for layer in layers)

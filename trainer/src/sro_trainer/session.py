@@ -14,7 +14,7 @@ from transformers import PreTrainedModel
 
 from sro_api.run_config import RunConfig
 from sro_api.status import EvaluationFigures, EvaluationStatus, OutputStatus, ProgressPoint
-from sro_trainer.baselines import Infiller
+from sro_trainer.baselines import Infiller, can_infill
 from sro_trainer.config import checkpoint_folder, is_uploaded, output_folder, prepare_folders, run_fingerprint
 from sro_trainer.distributed import World
 from sro_trainer.engine import Course, Engine, build_engine, deepspeed_configuration, release
@@ -320,7 +320,7 @@ class Session:
         if self._evaluations is not None:
             figures = self._evaluations.measure(name, written).figures
             is_untrained = name == "untrained" or (name == "before" and not players.starts_warm)
-            if is_untrained and players.codec.task == "causal" and self._evaluations.wants_infill:
+            if is_untrained and self._evaluations.wants_infill and can_infill(model, players.codec.task):
                 infill = Infiller(model, players.codec, self._evaluations.lexicon())
                 self._evaluations.measure(MASK_INFILL, infill(players.evaluation))
         shared = self._world.from_main(figures)
