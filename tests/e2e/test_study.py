@@ -47,6 +47,9 @@ def study_in(folder: Path, **spec: Any) -> Path:
 def started(stage: Stage) -> Iterator[Start]:
     """Starts `sro study --cluster`; what a test leaves running is stopped."""
     runs: list[subprocess.Popen[str]] = []
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        # Tests that run in the background would hand on a Ctrl-C that is ignored.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
     def start(file: Path, *arguments: str) -> subprocess.Popen[str]:
         command = [
