@@ -106,7 +106,8 @@ class Fitted:
         """
         with np.load(path, allow_pickle=False) as stored:
             detector = Detector(**{name: stored[name] for name in _PARTS})
-            key = str(stored[_KEY])
+            # A file of an earlier version has none: it is fitted anew.
+            key = str(stored[_KEY]) if _KEY in stored.files else ""
             checked = {n.removeprefix(_CHECKED): stored[n] for n in stored.files if n.startswith(_CHECKED)}
         return cls(detector=detector, agreement=Agreement(clean=checked.pop("clean"), spoilt=checked), key=key)
 

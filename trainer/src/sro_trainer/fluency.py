@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib.metadata
-import json
 import random
 from collections.abc import Sequence
 from dataclasses import replace
@@ -19,6 +17,7 @@ from transformers import AutoModelForSequenceClassification
 from sro_api.fluency import FluencyGuardSpec, FluencySpec
 from sro_api.sources import Roots
 from sro_screener import Encoder
+from sro_trainer.data import fingerprint
 from sro_trainer.detector import Agreement, Fitted, fit_detector
 from sro_trainer.disfluency import normalised, split_words
 from sro_trainer.errors import ConfigurationError, DataError
@@ -177,7 +176,7 @@ def _detector(
 ) -> CorruptionDetector:
     location = resolve_model(model, roots, field=f"{field}.model")
     reader = build_word_reader(location, layers=layers, field=f"{field}.layers")
-    key = _digest([importlib.metadata.version("sro-trainer"), model, layers, seed, list(texts)])
+    key = fingerprint([[importlib.metadata.version("sro-trainer"), model, str(layers), str(seed)], texts])
     own = _known(files[:1], key)
     fitted = own or _known(files[1:], key)
     if fitted is None:
@@ -193,10 +192,6 @@ def _detector(
 def _known(files: Sequence[Path], key: str) -> Fitted | None:
     stored = (Fitted.load(file) for file in files if file.is_file())
     return next((found for found in stored if found.key == key), None)
-
-
-def _digest(value: Any) -> str:
-    return hashlib.sha256(json.dumps(value).encode()).hexdigest()
 
 
 def _classifier(spec: FluencySpec, roots: Roots) -> AcceptabilityClassifier:
