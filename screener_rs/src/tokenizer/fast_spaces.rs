@@ -4,8 +4,8 @@
 //! characters on its own: no mark combines with what follows it, and no pattern of a replacement has a space.
 
 use super::block::{BLOCK, Scan, WINDOW, Window, Work, lowest, run_before, run_starts};
-use super::key::{Key, Looked, MARK, NO_ID};
-use super::model::{Model, ModelScratch};
+use super::key::{Key, LONGEST, Looked, NO_ID};
+use super::model::{MarkedWord, Model, ModelScratch};
 use super::normalizer::Normalizer;
 use super::pre_tokenizer::PreTokenizer;
 
@@ -20,6 +20,21 @@ pub(crate) struct EncodeSpaces<'a> {
     pub enough: usize,
     pub scratch: &'a mut ModelScratch,
     pub out: &'a mut Vec<u32>,
+}
+
+/// What was seen of a block.
+struct Looks<'a> {
+    block: &'a [u8; WINDOW],
+    /// Where the block begins in the text.
+    at: usize,
+    /// Where ASCII letters and digits are.
+    letters: u64,
+}
+
+impl Looks<'_> {
+    fn key(&self, start: usize, len: usize) -> Option<Key> {
+        (1..=LONGEST).contains(&len).then(|| Key::of_window(self.block, start, len).marked())
+    }
 }
 
 impl Work for EncodeSpaces<'_> {
@@ -40,7 +55,8 @@ impl Work for EncodeSpaces<'_> {
             let odd = (odd & lowest(rest)).trailing_zeros() as usize;
             let word = !classes.spaces & lowest(rest);
             let end = if odd == BLOCK && rest <= BLOCK { rest } else { odd - run_before(word, odd) };
-            self.push_block(&mut looked, block, at, word, run_starts(word) & lowest(end));
+            let looks = Looks { block, at, letters: classes.letters | classes.digits };
+            self.push_block(&mut looked, &looks, word, run_starts(word) & lowest(end));
             at += end;
             if end == 0 || odd < BLOCK {
                 at = self.push_slow(at);
@@ -51,35 +67,34 @@ impl Work for EncodeSpaces<'_> {
 
 impl EncodeSpaces<'_> {
     #[inline(always)]
-    fn push_block(
-        &mut self,
-        looked: &mut Looked,
-        block: &[u8; WINDOW],
-        at: usize,
-        word: u64,
-        mut starts: u64,
-    ) {
+    fn push_block(&mut self, looked: &mut Looked, looks: &Looks<'_>, word: u64, mut starts: u64) {
         looked.clear();
         while starts != 0 {
             let start = starts.trailing_zeros() as usize;
             starts &= starts - 1;
             let len = (!(word >> start)).trailing_zeros() as usize;
-            let key = Key::of_window(block, start, len).marked();
+            let key = Key::of_window(looks.block, start, len).marked();
             looked.add(self.model.whole(), key, start, len);
         }
         self.out.reserve(BLOCK);
-        for (start, end, id) in looked.words() {
+        for (start, end, id) in looked.words(self.model.whole()) {
             match id {
-                NO_ID => self.push_word(at + start, at + end),
+                NO_ID => self.push_word(looks, start, end),
                 id => self.out.push(id),
             }
         }
     }
 
     #[inline(never)]
-    fn push_word(&mut self, start: usize, end: usize) {
-        let word = [MARK, &self.text[start..end]].concat();
-        self.model.tokenize_unlisted(&word, self.scratch, self.out);
+    fn push_word(&mut self, looks: &Looks<'_>, start: usize, end: usize) {
+        let letters = (!(looks.letters >> start)).trailing_zeros() as usize;
+        let word = MarkedWord {
+            text: &self.text[looks.at + start..looks.at + end],
+            key: looks.key(start, end - start),
+            letters,
+            first: looks.key(start, letters),
+        };
+        self.model.tokenize_marked(&word, self.scratch, self.out);
     }
 
     /// From the spaces before a word that is not plain to the next space after printable ASCII; returns where that is.

@@ -5,12 +5,13 @@ use std::borrow::Cow;
 use super::bpe::{Bpe, mark_after_another};
 use super::bytes::byte_of;
 use super::json::Field;
-use super::key::{Key, WholeWords, WordCache};
+use super::key::{Key, MARK, WholeWords, WordCache};
 use super::merge::MergeScratch;
+use super::trie::MOST_KEYS;
 use super::unigram::{Best, Unigram};
 use super::vocabulary::Vocabulary;
 use super::wordpiece::{WordPiece, unknown_model};
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// Turns one word into ids.
 pub(crate) struct Model {
@@ -29,11 +30,28 @@ pub(crate) struct ModelScratch {
     cache: WordCache,
     merges: MergeScratch,
     best: Vec<Best>,
+    marked: String,
+}
+
+/// A word of printable ASCII, before which a `▁` is to be thought, and which the table of whole words does not know.
+pub(crate) struct MarkedWord<'a> {
+    pub text: &'a str,
+    /// Its key, with the `▁`, if it is short enough.
+    pub key: Option<Key>,
+    /// How many letters and digits it begins with.
+    pub letters: usize,
+    /// The key of these, with the `▁`.
+    pub first: Option<Key>,
 }
 
 impl ModelScratch {
     pub fn new() -> Self {
-        Self { cache: WordCache::new(), merges: MergeScratch::default(), best: Vec::new() }
+        Self {
+            cache: WordCache::new(),
+            merges: MergeScratch::default(),
+            best: Vec::new(),
+            marked: String::new(),
+        }
     }
 }
 
@@ -52,6 +70,10 @@ impl Model {
             "Unigram" => Unigram::read(field).map(|(model, vocabulary)| (Kind::Unigram(model), vocabulary)),
             _ => Err(unknown_model(field)),
         }?;
+        if vocabulary.len() > MOST_KEYS {
+            let rule = format!("entries are more than {MOST_KEYS}");
+            return Err(Error::invalid("model.vocab", vocabulary.len(), rule));
+        }
         if byte_level && !matches!(kind, Kind::Bpe(_)) {
             return Err(field.required("type")?.unsupported("BPE where the pre-tokenizer is ByteLevel"));
         }
@@ -123,6 +145,31 @@ impl Model {
         }
     }
 
+    /// The same for a word with a `▁` before it.
+    pub fn tokenize_marked(&self, word: &MarkedWord<'_>, scratch: &mut ModelScratch, out: &mut Vec<u32>) {
+        if let Kind::Unigram(unigram) = &self.kind
+            && let Some(rest) = unigram.after_border(word.text, word.letters)
+            && let Some(first) = word.first.and_then(|key| self.whole.get(key))
+            && unigram.is_known(first)
+        {
+            out.push(first);
+            return unigram.tokenize_after(first, rest, &mut scratch.best, out);
+        }
+        if word.key.is_some_and(|key| scratch.cache.append(key, out)) {
+            return;
+        }
+        let mut marked = std::mem::take(&mut scratch.marked);
+        marked.clear();
+        marked.push_str(MARK);
+        marked.push_str(word.text);
+        let before = out.len();
+        self.compute(&marked, scratch, out);
+        scratch.marked = marked;
+        if let Some(key) = word.key {
+            scratch.cache.remember(key, &out[before..]);
+        }
+    }
+
     fn tokenize_parts(&self, key: Key, word: &str, scratch: &mut ModelScratch, out: &mut Vec<u32>) {
         if !scratch.cache.append(key, out) {
             let before = out.len();
@@ -160,5 +207,51 @@ fn inferred_kind(model: &Field<'_>) -> &'static str {
         "Unigram"
     } else {
         ""
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    fn unigram(scores: &[f64]) -> Model {
+        // Sums of these tie and round in many ways. `a'` is one piece: no border lies before an apostrophe.
+        let pieces =
+            ["<unk>", "▁", "▁a", "▁ab", "▁b", "a", "b", "ab", "ba", ",", ",,", ",a", ".", "a'", "'", "▁aba"];
+        let vocab: Vec<_> = pieces.iter().zip(scores.iter().cycle()).collect();
+        let file = json!({"type": "Unigram", "unk_id": 0, "vocab": vocab});
+        Model::read(&Field::root(&file), false).unwrap().0
+    }
+
+    fn marked(text: &str) -> MarkedWord<'_> {
+        let key = |part: &str| Key::of(part.as_bytes()).map(Key::marked);
+        let letters = text.bytes().take_while(u8::is_ascii_alphanumeric).count();
+        MarkedWord { text, key: key(text), letters, first: key(&text[..letters]) }
+    }
+
+    #[test]
+    fn a_mark_within_a_piece_is_no_border() {
+        let Kind::Unigram(model) = unigram(&[-1.0]).kind else { panic!("another kind") };
+        assert_eq!(model.after_border("ab,.", 2), Some(",."));
+        assert_eq!(model.after_border("a'b.", 1), None);
+        assert_eq!(model.after_border(",,", 0), None);
+        assert_eq!(model.after_border("ab", 2), None);
+    }
+
+    proptest! {
+        #[test]
+        fn a_word_cut_at_its_border_has_the_ids_of_the_whole(
+            scores in proptest::collection::vec(prop_oneof![Just(-0.1), Just(-0.2), Just(-0.3), Just(-1.7)], 16),
+            word in "[ab,.'!]{1,12}",
+        ) {
+            let model = unigram(&scores);
+            let mut scratch = ModelScratch::new();
+            let (mut cut, mut whole) = (Vec::new(), Vec::new());
+            model.tokenize_marked(&marked(&word), &mut scratch, &mut cut);
+            model.compute(&format!("▁{word}"), &mut scratch, &mut whole);
+            prop_assert_eq!(cut, whole);
+        }
     }
 }

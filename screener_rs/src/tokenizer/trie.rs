@@ -1,20 +1,39 @@
-//! A byte trie in a double array: one table look-up per byte of the key.
+//! A byte trie in a double array: one look-up in a table of eight bytes a node per byte of the key.
 
-const FREE: u32 = u32::MAX;
+/// Most keys of a trie.
+pub(crate) const MOST_KEYS: usize = NO_VALUE as usize;
+
+const LABEL_BITS: u32 = 9;
+const LABELS: u32 = (1 << LABEL_BITS) - 1;
+/// Of a free unit, and of the root, which no byte leads to.
+const NO_LABEL: u32 = 256;
+const NO_VALUE: u32 = u32::MAX >> LABEL_BITS;
+/// A block of units, within which all children of a node lie.
+const BLOCK: usize = 256;
+/// The first block has no children, so that a leaf may point there.
+const NO_CHILDREN: u32 = 0;
 const ROOT: u32 = 0;
 
-/// `base` of a node points at its children, `check` of a child back at its parent, `value` of a key's last node is
-/// its value or [`FREE`].
+/// A child lies at its parent's `base` XOR its byte. No two parents have one base, so the byte alone tells whose child it is.
 #[derive(Clone, Copy)]
 struct Unit {
     base: u32,
-    check: u32,
-    value: u32,
+    /// The byte that leads here in the low bits, the number of the value above them.
+    tail: u32,
 }
 
-/// Maps byte strings to values below 2^32 - 1.
-pub(crate) struct Trie {
+const FREE: Unit = Unit { base: NO_CHILDREN, tail: NO_VALUE << LABEL_BITS | NO_LABEL };
+
+impl Unit {
+    fn is_free(self) -> bool {
+        self.tail & LABELS == NO_LABEL
+    }
+}
+
+/// Maps byte strings to values.
+pub(crate) struct Trie<V> {
     units: Vec<Unit>,
+    values: Vec<V>,
 }
 
 /// Keys that share their first `depth` bytes, and the node that stands for these.
@@ -25,31 +44,43 @@ struct Pending {
     depth: usize,
 }
 
-impl Trie {
-    /// Builds the trie; of equal keys the last counts, and the empty key is left out.
-    pub fn build<'a>(keys: impl IntoIterator<Item = (&'a [u8], u32)>) -> Self {
-        let mut keys: Vec<(&[u8], u32)> = keys.into_iter().filter(|(key, _)| !key.is_empty()).collect();
+/// What is known while units are handed out.
+struct Places {
+    /// Whether a base is some node's.
+    taken: Vec<bool>,
+    /// There is hardly a free unit before this one.
+    from: usize,
+}
+
+impl<V: Copy> Trie<V> {
+    /// Builds the trie of at most [`MOST_KEYS`] keys; of equal keys the last counts, and the empty key is left out.
+    pub fn build<'a>(keys: impl IntoIterator<Item = (&'a [u8], V)>) -> Self {
+        let mut keys: Vec<(&[u8], V)> = keys.into_iter().filter(|(key, _)| !key.is_empty()).collect();
         keys.sort_by(|a, b| a.0.cmp(b.0));
-        let mut trie = Self { units: vec![Unit { base: 0, check: ROOT, value: FREE }] };
-        let mut search_from = 1;
+        let mut trie = Self { units: vec![FREE; BLOCK], values: Vec::new() };
+        let mut places = Places { taken: vec![true; BLOCK], from: BLOCK };
         let mut pending = vec![Pending { node: ROOT, first: 0, last: keys.len(), depth: 0 }];
         while let Some(group) = pending.pop() {
-            trie.place(&keys, &group, &mut search_from, &mut pending);
+            trie.place(&keys, &group, &mut places, &mut pending);
         }
         trie
     }
 
     fn place(
         &mut self,
-        keys: &[(&[u8], u32)],
+        keys: &[(&[u8], V)],
         group: &Pending,
-        from: &mut usize,
+        places: &mut Places,
         pending: &mut Vec<Pending>,
     ) {
         let mut first = group.first;
         while first < group.last && keys[first].0.len() == group.depth {
-            self.units[group.node as usize].value = keys[first].1;
+            let unit = &mut self.units[group.node as usize];
+            unit.tail = unit.tail & LABELS | (self.values.len() as u32) << LABEL_BITS;
             first += 1;
+        }
+        if first > group.first {
+            self.values.push(keys[first - 1].1);
         }
         let mut children: Vec<(u8, usize, usize)> = Vec::new();
         for (index, (key, _)) in keys.iter().enumerate().take(group.last).skip(first) {
@@ -61,77 +92,80 @@ impl Trie {
         if children.is_empty() {
             return;
         }
-        let base = self.free_base(&children, from);
+        let base = self.free_base(&children, places);
+        places.taken[base] = true;
         self.units[group.node as usize].base = base as u32;
         for (byte, first, last) in children {
-            let node = (base + usize::from(byte)) as u32;
-            self.units[node as usize].check = group.node;
-            pending.push(Pending { node, first, last, depth: group.depth + 1 });
+            let node = base ^ usize::from(byte);
+            self.units[node].tail = NO_VALUE << LABEL_BITS | u32::from(byte);
+            pending.push(Pending { node: node as u32, first, last, depth: group.depth + 1 });
         }
     }
 
-    /// The least base at which every child finds its place free.
-    fn free_base(&mut self, children: &[(u8, usize, usize)], from: &mut usize) -> usize {
-        let lowest = usize::from(children[0].0);
-        while self.units.get(*from).is_some_and(|unit| unit.check != FREE) {
-            *from += 1;
+    /// The base of no other node at which every child finds its place free.
+    fn free_base(&mut self, children: &[(u8, usize, usize)], places: &mut Places) -> usize {
+        while self.units.get(places.from).is_some_and(|unit| !unit.is_free()) {
+            places.from += 1;
         }
-        let mut slot = (*from).max(lowest + 1);
+        let mut slot = places.from;
         let mut tried = 0;
         loop {
-            let base = slot - lowest;
-            self.grow(base + 256);
-            if children.iter().all(|&(byte, ..)| self.units[base + usize::from(byte)].check == FREE) {
+            if slot >= self.units.len() {
+                self.units.resize(self.units.len() + BLOCK, FREE);
+                places.taken.resize(self.units.len(), false);
+            }
+            let base = slot ^ usize::from(children[0].0);
+            let is_free = |&(byte, ..): &(u8, usize, usize)| self.units[base ^ usize::from(byte)].is_free();
+            if !places.taken[base] && children.iter().all(is_free) {
                 return base;
             }
             slot += 1;
             tried += 1;
             if tried % 4096 == 0 {
-                *from = slot;
+                places.from = slot;
             }
         }
     }
 
-    fn grow(&mut self, len: usize) {
-        if self.units.len() < len {
-            self.units.resize(len, Unit { base: 0, check: FREE, value: FREE });
-        }
+    fn child(&self, node: Unit, byte: u8) -> Option<Unit> {
+        let next = self.units.get((node.base ^ u32::from(byte)) as usize)?;
+        (next.tail & LABELS == u32::from(byte)).then_some(*next)
     }
 
-    fn child(&self, node: u32, byte: u8) -> Option<u32> {
-        let parent = &self.units[node as usize];
-        if parent.base == 0 {
-            return None;
-        }
-        let next = parent.base + u32::from(byte);
-        (self.units.get(next as usize)?.check == node).then_some(next)
-    }
-
-    fn value(&self, node: u32) -> Option<u32> {
-        Some(self.units[node as usize].value).filter(|&value| value != FREE)
+    fn value(&self, node: Unit) -> Option<V> {
+        self.values.get((node.tail >> LABEL_BITS) as usize).copied()
     }
 
     /// The value of exactly this key.
-    pub fn get(&self, key: &[u8]) -> Option<u32> {
-        let node = key.iter().try_fold(ROOT, |node, &byte| self.child(node, byte))?;
+    pub fn get(&self, key: &[u8]) -> Option<V> {
+        let root = self.units[ROOT as usize];
+        let node = key.iter().try_fold(root, |node, &byte| self.child(node, byte))?;
         self.value(node)
     }
 
     /// Length and value of the longest key that `text` begins with.
-    pub fn longest_prefix(&self, text: &[u8]) -> Option<(usize, u32)> {
+    pub fn longest_prefix(&self, text: &[u8]) -> Option<(usize, V)> {
+        let mut node = self.units[ROOT as usize];
         let mut best = None;
-        self.each_prefix(text, |len, value| best = Some((len, value)));
-        best
+        for (&byte, len) in text.iter().zip(1..) {
+            let Some(next) = self.child(node, byte) else { break };
+            node = next;
+            if node.tail >> LABEL_BITS != NO_VALUE {
+                best = Some((len, node));
+            }
+        }
+        best.and_then(|(len, node)| Some((len, self.value(node)?)))
     }
 
     /// Calls `found` with length and value of each key that `text` begins with, shortest first.
-    pub fn each_prefix(&self, text: &[u8], mut found: impl FnMut(usize, u32)) {
-        let mut node = ROOT;
-        for (index, &byte) in text.iter().enumerate() {
+    #[inline]
+    pub fn each_prefix(&self, text: &[u8], mut found: impl FnMut(usize, V)) {
+        let mut node = self.units[ROOT as usize];
+        for (&byte, len) in text.iter().zip(1..) {
             let Some(next) = self.child(node, byte) else { return };
             node = next;
             if let Some(value) = self.value(node) {
-                found(index + 1, value);
+                found(len, value);
             }
         }
     }

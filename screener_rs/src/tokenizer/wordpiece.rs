@@ -9,8 +9,8 @@ use crate::error::{Error, Result};
 
 /// The model; starts of words and continuations have a trie each.
 pub(crate) struct WordPiece {
-    starts: Trie,
-    continuations: Trie,
+    starts: Trie<u32>,
+    continuations: Trie<u32>,
     unknown: u32,
     max_chars: usize,
 }
