@@ -17,7 +17,7 @@ import torch.distributed as dist
 # torch.distributed exports them only where it was built in, which type checkers cannot see.
 from torch._C._distributed_c10d import FileStore, HashStore, Store, TCPStore
 
-from sro_trainer.errors import PeerLostError, RendezvousError
+from sro_trainer.errors import PeerLostError, RendezvousError, first_line
 
 RENDEZVOUS_SECONDS = 300
 """How long the ranks wait for each other at the start, unless SRO_RENDEZVOUS_SECONDS says otherwise."""
@@ -102,7 +102,7 @@ def join(environment: Mapping[str, str]) -> World:
         world = World(rank=rank, local_rank=local_rank, size=size, device=device)
         world.barrier()
     except (dist.DistError, RuntimeError, OSError) as error:
-        reason = str(error).splitlines()[0]
+        reason = first_line(error)
         raise RendezvousError(
             f"rank {rank}: the {size} ranks did not meet within {patience.seconds} s: {reason}"
         ) from error
@@ -123,7 +123,7 @@ def lost_peers_named(world: World) -> Iterator[None]:
         told = isinstance(error, dist.DistError) or any(sign in str(error) for sign in _SIGNS_OF_A_LOST_PEER)
         if world.size == 1 or not told:
             raise
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        reason = first_line(error)
         raise PeerLostError(f"rank {world.rank}: another rank is gone or silent: {reason}") from error
 
 

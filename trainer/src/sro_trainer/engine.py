@@ -11,7 +11,7 @@ import torch
 
 from sro_api.base import Manifest
 from sro_api.training import DeepSpeedSpec
-from sro_trainer.errors import ConfigurationError
+from sro_trainer.errors import ConfigurationError, first_line
 from sro_trainer.leader import Leader
 
 Schedule = Literal["constant", "linear", "cosine"]
@@ -110,7 +110,7 @@ def build_engine(leader: Leader, configuration: Manifest, course: Course) -> Eng
             dist_init_required=False,
         )
     except (ValueError, AssertionError, deepspeed.DeepSpeedConfigError) as error:
-        raise ConfigurationError(f"spec.deepspeed: DeepSpeed refuses it: {_first_line(error)}") from error
+        raise ConfigurationError(f"spec.deepspeed: DeepSpeed refuses it: {first_line(error)}") from error
     return engine
 
 
@@ -147,7 +147,3 @@ def _merged(under: Manifest, over: Manifest) -> Manifest:
         both = isinstance(value, dict) and isinstance(merged.get(key), dict)
         merged[key] = _merged(merged[key], value) if both else value
     return merged
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

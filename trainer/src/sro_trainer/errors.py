@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import ClassVar
 
 from sro_api.exit_codes import ExitCode
@@ -62,3 +64,21 @@ class Terminated(TrainerError):  # noqa: N818 - a request that was obeyed, not a
 
     exit_code = ExitCode.TERMINATED
     reason = "Terminated"
+
+
+def first_line(error: BaseException) -> str:
+    """What a library said, as one line: its message's first, or the error's name where it has none."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
+@contextmanager
+def unreadable(what: str) -> Iterator[None]:
+    """Give what transformers raises on files that it cannot read as one line: `what`, then the cause.
+
+    Raises:
+        DataError: a file could not be read.
+    """
+    try:
+        yield
+    except (OSError, ValueError, KeyError) as error:
+        raise DataError(f"{what}: {first_line(error)}") from error

@@ -24,7 +24,7 @@ from transformers.models.auto.modeling_auto import (
 from transformers.utils.quantization_config import GgufConfig
 
 from sro_api.training import LeaderSpec
-from sro_trainer.errors import ConfigurationError, DataError
+from sro_trainer.errors import ConfigurationError, unreadable
 from sro_trainer.gguf_files import opened_once
 from sro_trainer.sources_io import ModelLocation
 from sro_trainer.tokens import Task, check_special_tokens
@@ -51,17 +51,16 @@ def load_model(location: ModelLocation, spec: LeaderSpec, dtype: torch.dtype) ->
         ConfigurationError: the model is not of the kind that `spec.leader.task` names, or of neither kind.
         DataError: the folder holds no model that transformers can read.
     """
-    config = _load_config(location, spec.model)
+    with unreadable(f"spec.leader.model: {spec.model!r} holds no readable configuration"):
+        config = read_config(location)
     task = leader_task(config, spec)
     dropout = switch_dropout_off(config)
     factory = AutoModelForSeq2SeqLM if task == "seq2seq" else AutoModelForCausalLM
-    try:
+    with unreadable(f"spec.leader.model: {spec.model!r} cannot be loaded"):
         if location.gguf_file is not None:
             model = load_gguf(factory, location, config, dtype)
         else:
             model = factory.from_pretrained(location.folder, config=config, dtype=dtype, local_files_only=True)
-    except (OSError, ValueError, KeyError) as error:
-        raise DataError(f"spec.leader.model: {spec.model!r} cannot be loaded: {_first_line(error)}") from error
     model.config.use_cache = True
     return LoadedModel(model=model.eval(), task=task, dropout=dropout)
 
@@ -84,15 +83,8 @@ def load_tokenizer(location: ModelLocation, spec: LeaderSpec) -> Any:
         ConfigurationError: it has no end of sequence.
         DataError: there is none at the location.
     """
-    where = {"gguf_file": location.gguf_file} if location.gguf_file is not None else {}
-    try:
-        with opened_once():
-            tokenizer = AutoTokenizer.from_pretrained(location.folder, local_files_only=True, **where)
-    except (OSError, ValueError, KeyError) as error:
-        uri = spec.tokenizer or spec.model
-        raise DataError(
-            f"spec.leader.tokenizer: no tokenizer can be loaded from {uri!r}: {_first_line(error)}"
-        ) from error
+    with unreadable(f"spec.leader.tokenizer: no tokenizer can be loaded from {(spec.tokenizer or spec.model)!r}"):
+        tokenizer = read_tokenizer(location)
     check_special_tokens(tokenizer)
     return tokenizer
 
@@ -134,13 +126,20 @@ def _is_dropout(name: str, value: object) -> bool:
     return named and isinstance(value, float) and value != 0.0
 
 
-def _load_config(location: ModelLocation, uri: str) -> PretrainedConfig:
-    where = {"gguf_file": location.gguf_file} if location.gguf_file is not None else {}
-    try:
-        with opened_once():
-            return AutoConfig.from_pretrained(location.folder, local_files_only=True, **where)
-    except (OSError, ValueError, KeyError) as error:
-        raise DataError(f"spec.leader.model: {uri!r} holds no readable configuration: {_first_line(error)}") from error
+def read_config(location: ModelLocation) -> PretrainedConfig:
+    """A model's configuration; raises what transformers raises."""
+    with opened_once():
+        return AutoConfig.from_pretrained(location.folder, local_files_only=True, **_named_file(location))
+
+
+def read_tokenizer(location: ModelLocation) -> Any:
+    """A model's tokenizer; raises what transformers raises."""
+    with opened_once():
+        return AutoTokenizer.from_pretrained(location.folder, local_files_only=True, **_named_file(location))
+
+
+def _named_file(location: ModelLocation) -> dict[str, str]:
+    return {"gguf_file": location.gguf_file} if location.gguf_file is not None else {}
 
 
 def load_gguf(factory: Any, location: ModelLocation, config: PretrainedConfig, dtype: torch.dtype) -> PreTrainedModel:
@@ -163,10 +162,6 @@ def load_gguf(factory: Any, location: ModelLocation, config: PretrainedConfig, d
     model.tie_weights()
     model.generation_config = packed.generation_config
     return model
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
 
 
 def _multiplies_bfloat16(device: torch.device) -> bool:

@@ -14,7 +14,7 @@ import pyarrow.parquet
 
 from sro_api.sources import Roots
 from sro_api.training import DataSource
-from sro_trainer.errors import DataError
+from sro_trainer.errors import DataError, first_line
 from sro_trainer.sources_io import resolve
 
 _FORMATS = {".csv": "csv", ".tsv": "tsv", ".jsonl": "jsonl", ".parquet": "parquet"}
@@ -83,7 +83,7 @@ class _Reader:
                 values = batch.column(0).cast(pyarrow.string())
                 yield from (value or "" for value in values.to_pylist())
         except (pyarrow.ArrowInvalid, pyarrow.ArrowNotImplementedError) as error:
-            raise DataError(f"{self._where} is no readable parquet file of texts: {_first_line(error)}") from error
+            raise DataError(f"{self._where} is no readable parquet file of texts: {first_line(error)}") from error
 
     def _table(self, records: Iterator[list[str]]) -> Iterator[str]:
         try:
@@ -127,7 +127,3 @@ class _Reader:
             raise DataError(
                 f"{self._where} is not UTF-8: byte 0x{content[error.start]:02x} in line {line}, at offset {error.start}"
             ) from error
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]

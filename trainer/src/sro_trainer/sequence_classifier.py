@@ -21,7 +21,7 @@ from sro_api.training import HeldOutScreenerSpec, ScreenerSpec
 from sro_screener import Encoder
 from sro_trainer.batch_stream import batch_stream
 from sro_trainer.budget import calibrated_budget, remembered_budget
-from sro_trainer.errors import ConfigurationError, DataError
+from sro_trainer.errors import ConfigurationError, DataError, unreadable
 from sro_trainer.forward import Forward, Logits, TorchForward
 from sro_trainer.onnx_forward import Agreement, OnnxForward, agreement, onnx_graph
 from sro_trainer.score_memo import ScoreMemo
@@ -84,10 +84,8 @@ def build_sequence_classifier(
 def _load(spec: ScreenerSpec | HeldOutScreenerSpec, location: ModelLocation, field: str) -> Any:
     # The fused attention of torch is no graph; by parts it exports, and gives the same.
     attention = {} if spec.runtime == "Torch" else {"attn_implementation": "eager"}
-    try:
+    with unreadable(f"{field}.model: {spec.model!r} is no classifier"):
         model = AutoModelForSequenceClassification.from_pretrained(location.folder, dtype=torch.float32, **attention)
-    except (OSError, ValueError) as error:
-        raise DataError(f"{field}.model: {spec.model!r} is no classifier: {str(error).splitlines()[0]}") from error
     return model.eval()
 
 

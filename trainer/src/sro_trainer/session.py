@@ -20,7 +20,6 @@ from sro_trainer.distributed import World
 from sro_trainer.engine import Course, Engine, build_engine, deepspeed_configuration, release
 from sro_trainer.errors import Terminated
 from sro_trainer.export import export_model, upload
-from sro_trainer.html_report import write_html
 from sro_trainer.leader import Leader, Snapshot, build_leader
 from sro_trainer.loop import StepFigures, game_course, game_step
 from sro_trainer.measuring import FOLDER, MASK_INFILL, Evaluations
@@ -251,6 +250,9 @@ class Session:
         output = OutputStatus(
             uri=spec.output.uri, model=f"{spec.output.uri.rstrip('/')}/model" if uploaded else str(folder)
         )
+        # Draws by matplotlib, which takes each process more than a second to import: one of them draws, at its end.
+        from sro_trainer.html_report import write_html
+
         assert self._evaluations is not None
         report = build_report(
             self._config.name, self._evaluations, steps=state.step, evaluation=state.evaluation, output=output,

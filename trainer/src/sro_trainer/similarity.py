@@ -14,7 +14,7 @@ from transformers import AutoModel
 from sro_api.sources import Roots
 from sro_api.training import SimilaritySpec
 from sro_screener import Encoder
-from sro_trainer.errors import DataError
+from sro_trainer.errors import unreadable
 from sro_trainer.sequence_classifier import load_encoder
 from sro_trainer.sources_io import resolve_model
 
@@ -40,10 +40,8 @@ def build_encoder(spec: SimilaritySpec, roots: Roots, *, field: str = _FIELD) ->
     """
     location = resolve_model(spec.model, roots, field=field)
     encoder = load_encoder(location, spec.max_tokens, field)
-    try:
+    with unreadable(f"{field}: {spec.model!r} is no encoder"):
         model = AutoModel.from_pretrained(location.folder, dtype=torch.float32)
-    except (OSError, ValueError) as error:
-        raise DataError(f"{field}: {spec.model!r} is no encoder: {str(error).splitlines()[0]}") from error
     return SimilarityEncoder(model.eval(), encoder)
 
 

@@ -15,7 +15,7 @@ import huggingface_hub
 from huggingface_hub.errors import HFValidationError, RepositoryNotFoundError, RevisionNotFoundError
 
 from sro_api.sources import Roots, SourceUri, parse_uri
-from sro_trainer.errors import ConfigurationError, DataError
+from sro_trainer.errors import ConfigurationError, DataError, first_line
 
 _HUB_FILES = ["*.json", "*.safetensors", "*.model", "*.txt", "*.gguf", "*.jinja"]
 """What a transformers checkpoint consists of; formats that run code when read are left out."""
@@ -111,9 +111,11 @@ def _from_hub(parsed: SourceUri, uri: str, field: str) -> Path:
             parsed.authority, revision=parsed.revision, allow_patterns=_HUB_FILES
         )
     except (RepositoryNotFoundError, RevisionNotFoundError, HFValidationError) as error:
-        raise DataError(f"{field}: {uri!r} is not on the hub, or HF_TOKEN does not open it: {_line(error)}") from error
+        raise DataError(
+            f"{field}: {uri!r} is not on the hub, or HF_TOKEN does not open it: {first_line(error)}"
+        ) from error
     except (OSError, RuntimeError) as error:
-        raise ConnectionError(f"{field}: {uri!r} could not be fetched: {_line(error)}") from error
+        raise ConnectionError(f"{field}: {uri!r} could not be fetched: {first_line(error)}") from error
     return Path(str(folder))
 
 
@@ -137,15 +139,10 @@ def _fetch(url: str, target: Path, field: str) -> None:
     try:
         filesystem, path = fsspec.core.url_to_fs(url)
     except (ImportError, ValueError) as error:
-        raise ConfigurationError(f"{field}: {url!r} cannot be read here: {_line(error)}") from error
+        raise ConfigurationError(f"{field}: {url!r} cannot be read here: {first_line(error)}") from error
     try:
         filesystem.get(path, str(target), recursive=filesystem.isdir(path))
     except FileNotFoundError as error:
         raise DataError(f"{field}: {url!r} is not there") from error
     except OSError as error:
-        raise ConnectionError(f"{field}: {url!r} could not be fetched: {_line(error)}") from error
-
-
-def _line(error: BaseException) -> str:
-    """The first line of an error's message: ours are one line."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise ConnectionError(f"{field}: {url!r} could not be fetched: {first_line(error)}") from error

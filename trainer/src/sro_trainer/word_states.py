@@ -10,12 +10,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import nn
-from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, AutoTokenizer, PretrainedConfig
+from transformers import AutoModel, AutoModelForCausalLM, PretrainedConfig
 
 from sro_trainer.disfluency import joined
-from sro_trainer.errors import ConfigurationError, DataError
-from sro_trainer.gguf_files import opened_once
-from sro_trainer.models import load_gguf
+from sro_trainer.errors import ConfigurationError, unreadable
+from sro_trainer.models import load_gguf, read_config, read_tokenizer
 from sro_trainer.sources_io import ModelLocation
 
 BATCH_TOKENS = 1024
@@ -102,14 +101,9 @@ def build_word_reader(location: ModelLocation, *, layers: int, field: str) -> Wo
         ConfigurationError: the model has fewer layers, or is neither kind.
         DataError: it cannot be read.
     """
-    where = {"gguf_file": location.gguf_file} if location.gguf_file is not None else {}
-    try:
-        with opened_once():
-            config = AutoConfig.from_pretrained(location.folder, local_files_only=True, **where)
-            tokenizer = AutoTokenizer.from_pretrained(location.folder, local_files_only=True, **where)
+    with unreadable(f"{field}: {location.folder} holds no readable model"):
+        config, tokenizer = read_config(location), read_tokenizer(location)
         model = _base_model(location, config)
-    except (OSError, ValueError, KeyError) as error:
-        raise DataError(f"{field}: {location.folder} holds no readable model: {str(error).splitlines()[0]}") from error
     return WordReader(_cut_off(model, layers, field).eval(), tokenizer, is_causal=tokenizer.cls_token_id is None)
 
 
