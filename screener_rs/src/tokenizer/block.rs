@@ -1,7 +1,7 @@
 //! Classes of 64 bytes at once, as bit masks: with AVX2 where the processor has it, else byte by byte.
 //!
-//! `unsafe` is here for three reasons: intrinsics that load from memory, here always from an
-//! array of the right size, a prefetch, here always of a reference, and the call of code compiled for AVX2, here always behind its detection.
+//! `unsafe` is here for two reasons: intrinsics that load from memory, here always from an
+//! array of the right size, and the call of code compiled for AVX2, here always behind its detection.
 
 /// Bytes of a block.
 pub(crate) const BLOCK: usize = 64;
@@ -113,19 +113,15 @@ pub(crate) fn dispatch(work: impl Work) {
     work.run(Portable);
 }
 
-/// Asks the memory for what will be read soon.
-#[cfg(not(all(target_arch = "x86_64", not(miri))))]
-pub(crate) fn prefetch<T>(_what: &T) {}
-
 #[cfg(all(target_arch = "x86_64", not(miri)))]
-pub(crate) use x86::{dispatch, prefetch};
+pub(crate) use x86::dispatch;
 
 #[cfg(all(target_arch = "x86_64", not(miri)))]
 #[allow(unsafe_code)]
 mod x86 {
     use std::arch::x86_64::{
-        __m256i, _MM_HINT_T0, _mm_loadu_si128, _mm_prefetch, _mm256_and_si256, _mm256_broadcastsi128_si256,
-        _mm256_cmpeq_epi8, _mm256_loadu_si256, _mm256_movemask_epi8, _mm256_set1_epi8, _mm256_setzero_si256,
+        __m256i, _mm_loadu_si128, _mm256_and_si256, _mm256_broadcastsi128_si256, _mm256_cmpeq_epi8,
+        _mm256_loadu_si256, _mm256_movemask_epi8, _mm256_set1_epi8, _mm256_setzero_si256,
         _mm256_shuffle_epi8, _mm256_srli_epi16,
     };
 
@@ -146,12 +142,6 @@ mod x86 {
         } else {
             work.run(Portable);
         }
-    }
-
-    #[inline(always)]
-    pub(crate) fn prefetch<T>(what: &T) {
-        // SAFETY: every x86-64 has SSE, and a prefetch reads nothing that the program sees.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(std::ptr::from_ref(what).cast()) }
     }
 
     #[target_feature(enable = "avx2,bmi1,bmi2,lzcnt")]

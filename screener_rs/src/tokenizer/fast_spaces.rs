@@ -77,7 +77,7 @@ impl EncodeSpaces<'_> {
             looked.add(self.model.whole(), key, start, len);
         }
         self.out.reserve(BLOCK);
-        for (start, end, id) in looked.words(self.model.whole()) {
+        for (start, end, id) in looked.words() {
             match id {
                 NO_ID => self.push_word(looks, start, end),
                 id => self.out.push(id),

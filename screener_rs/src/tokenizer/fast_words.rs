@@ -94,7 +94,7 @@ impl EncodeWords<'_> {
             looked.add(self.model.whole(), key, start, len);
         }
         self.out.reserve(BLOCK);
-        for (start, end, id) in looked.words(self.model.whole()) {
+        for (start, end, id) in looked.words() {
             match id {
                 NO_ID => self.push_word(at + start, at + end),
                 id => self.out.push(id),

@@ -1,6 +1,6 @@
 //! A short word packed into 16 bytes, by which tables find it.
 
-use super::block::{BLOCK, WINDOW, prefetch};
+use super::block::{BLOCK, WINDOW};
 
 /// Longest word that has a key, in bytes; a leading `▁` does not count.
 pub(crate) const LONGEST: usize = 15;
@@ -125,15 +125,10 @@ impl WholeWords {
         (((key.hash() >> 32) * self.lines.len() as u64) >> 32) as usize
     }
 
-    /// The id of a word, or [`NO_ID`]; without a branch.
+    /// The id of a word, or [`NO_ID`]. Without a branch: the next words are looked up while this one's line is fetched.
     #[inline(always)]
     pub fn find(&self, key: Key) -> u32 {
-        self.find_at(self.place(key), key)
-    }
-
-    #[inline(always)]
-    fn find_at(&self, at: usize, key: Key) -> u32 {
-        let Some(line) = self.lines.get(at) else { return NO_ID };
+        let Some(line) = self.lines.get(self.place(key)) else { return NO_ID };
         let id = |at: usize| {
             let Key { low, high } = line.keys[at];
             let differs = (low ^ key.low) | (high ^ key.high);
@@ -148,49 +143,36 @@ impl WholeWords {
     }
 }
 
-/// The words of a block: their places in the table are all asked of the memory before the first is looked at.
+/// The words of a block with their ids, as far as the table knows them.
 pub(crate) struct Looked {
     count: usize,
-    words: [Word; BLOCK],
-}
-
-#[derive(Clone, Copy, Default)]
-struct Word {
-    key: Key,
-    /// Line of the table.
-    at: u32,
-    start: u8,
-    len: u8,
+    places: [(u8, u8); BLOCK],
+    ids: [u32; BLOCK],
 }
 
 impl Looked {
     pub fn new() -> Self {
-        Self { count: 0, words: [Word::default(); BLOCK] }
+        Self { count: 0, places: [(0, 0); BLOCK], ids: [0; BLOCK] }
     }
 
     pub fn clear(&mut self) {
         self.count = 0;
     }
 
-    /// Adds one more word of a block, of which there are 64 at most.
+    /// Looks up one more word of a block, of which there are 64 at most.
     #[inline(always)]
     pub fn add(&mut self, table: &WholeWords, key: Key, start: usize, len: usize) {
-        let at = table.place(key);
-        if let Some(line) = table.lines.get(at) {
-            prefetch(line);
-        }
-        self.words[self.count % BLOCK] = Word { key, at: at as u32, start: start as u8, len: len as u8 };
+        let at = self.count % BLOCK;
         self.count += 1;
+        self.places[at] = (start as u8, len as u8);
+        self.ids[at] = table.find(key) | if len > LONGEST { NO_ID } else { 0 };
     }
 
     /// All words in order: where each starts and ends, and its id or [`NO_ID`].
     #[inline(always)]
-    pub fn words(&self, table: &WholeWords) -> impl Iterator<Item = (usize, usize, u32)> {
-        self.words.iter().take(self.count).map(|word| {
-            let (start, len) = (usize::from(word.start), usize::from(word.len));
-            let id = table.find_at(word.at as usize, word.key) | if len > LONGEST { NO_ID } else { 0 };
-            (start, start + len, id)
-        })
+    pub fn words(&self) -> impl Iterator<Item = (usize, usize, u32)> + '_ {
+        let words = self.places.iter().zip(&self.ids).take(self.count);
+        words.map(|(&(start, len), &id)| (usize::from(start), usize::from(start) + usize::from(len), id))
     }
 }
 
