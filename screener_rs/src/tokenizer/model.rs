@@ -72,7 +72,7 @@ impl Model {
         }?;
         if vocabulary.len() > MOST_KEYS {
             let rule = format!("entries are more than {MOST_KEYS}");
-            return Err(Error::invalid("model.vocab", vocabulary.len(), rule));
+            return Err(Error::invalid(field.required("vocab")?.path, vocabulary.len(), rule));
         }
         if byte_level && !matches!(kind, Kind::Bpe(_)) {
             return Err(field.required("type")?.unsupported("BPE where the pre-tokenizer is ByteLevel"));
@@ -128,21 +128,17 @@ impl Model {
     }
 
     fn tokenize_one(&self, word: &str, scratch: &mut ModelScratch, out: &mut Vec<u32>) {
-        match Key::of(word.as_bytes()) {
-            None => self.compute(word, scratch, out),
-            Some(key) => match self.whole.get(key) {
-                Some(id) => out.push(id),
-                None => self.tokenize_parts(key, word, scratch, out),
-            },
+        let key = Key::of(word.as_bytes());
+        match key.and_then(|key| self.whole.get(key)) {
+            Some(id) => out.push(id),
+            None => remembered(key, scratch, out, |scratch, out| self.compute(word, scratch, out)),
         }
     }
 
     /// The same for a word without `▁` inside, which the table of whole words does not know.
     pub fn tokenize_unlisted(&self, word: &str, scratch: &mut ModelScratch, out: &mut Vec<u32>) {
-        match Key::of(word.as_bytes()) {
-            None => self.compute(word, scratch, out),
-            Some(key) => self.tokenize_parts(key, word, scratch, out),
-        }
+        let key = Key::of(word.as_bytes());
+        remembered(key, scratch, out, |scratch, out| self.compute(word, scratch, out));
     }
 
     /// The same for a word with a `▁` before it.
@@ -155,27 +151,14 @@ impl Model {
             out.push(first);
             return unigram.tokenize_after(first, rest, &mut scratch.best, out);
         }
-        if word.key.is_some_and(|key| scratch.cache.append(key, out)) {
-            return;
-        }
-        let mut marked = std::mem::take(&mut scratch.marked);
-        marked.clear();
-        marked.push_str(MARK);
-        marked.push_str(word.text);
-        let before = out.len();
-        self.compute(&marked, scratch, out);
-        scratch.marked = marked;
-        if let Some(key) = word.key {
-            scratch.cache.remember(key, &out[before..]);
-        }
-    }
-
-    fn tokenize_parts(&self, key: Key, word: &str, scratch: &mut ModelScratch, out: &mut Vec<u32>) {
-        if !scratch.cache.append(key, out) {
-            let before = out.len();
-            self.compute(word, scratch, out);
-            scratch.cache.remember(key, &out[before..]);
-        }
+        remembered(word.key, scratch, out, |scratch, out| {
+            let mut marked = std::mem::take(&mut scratch.marked);
+            marked.clear();
+            marked.push_str(MARK);
+            marked.push_str(word.text);
+            self.compute(&marked, scratch, out);
+            scratch.marked = marked;
+        });
     }
 
     fn compute(&self, word: &str, scratch: &mut ModelScratch, out: &mut Vec<u32>) {
@@ -184,6 +167,23 @@ impl Model {
             Kind::Bpe(model) => model.tokenize(word, &mut scratch.merges, out),
             Kind::Unigram(model) => model.tokenize(word, &mut scratch.best, out),
         }
+    }
+}
+
+/// Appends what is remembered of a word, or what is computed now, to be remembered if the word has a key.
+fn remembered(
+    key: Option<Key>,
+    scratch: &mut ModelScratch,
+    out: &mut Vec<u32>,
+    compute: impl FnOnce(&mut ModelScratch, &mut Vec<u32>),
+) {
+    if key.is_some_and(|key| scratch.cache.append(key, out)) {
+        return;
+    }
+    let before = out.len();
+    compute(scratch, out);
+    if let Some(key) = key {
+        scratch.cache.remember(key, &out[before..]);
     }
 }
 
