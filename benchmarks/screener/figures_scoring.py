@@ -1,4 +1,4 @@
-"""What scoring gains: `python benchmarks/screener/figures_scoring.py [--quick]`, or as a part of `bench.py`.
+"""What scoring gains: `python benchmarks/screener/figures_scoring.py [--quick]`.
 
 Text to verdict by whole screeners, and logits to verdicts; each figure is the median ratio of paired rounds in one process, after
 both sides were seen to answer alike. A ratio of 5 means that ours takes a fifth of the time.
@@ -10,13 +10,13 @@ import argparse
 import csv
 import json
 import os
-import statistics
 import sys
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from paired import paired
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
 MAX_TOKENS = 128
@@ -37,20 +37,8 @@ class Effort:
 
 
 def median_ratio(ours: Callable[[], Any], theirs: Callable[[], Any], rounds: int) -> float:
-    """Their time over ours: both alternate, who goes first alternates as well, the first pair is not measured."""
-
-    def seconds(work: Callable[[], Any]) -> float:
-        start = time.perf_counter()
-        work()
-        return time.perf_counter() - start
-
-    ours(), theirs()
-    ratios = []
-    for turn in range(rounds):
-        first, second = (ours, theirs) if turn % 2 == 0 else (theirs, ours)
-        a, b = seconds(first), seconds(second)
-        ratios.append(b / a if turn % 2 == 0 else a / b)
-    return statistics.median(ratios)
+    """Their time over ours."""
+    return paired("", [], ours, theirs, rounds).ratio
 
 
 def figures(quick: bool, threads: int) -> dict[str, float]:
