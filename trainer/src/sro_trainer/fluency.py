@@ -12,7 +12,6 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from transformers import AutoModelForSequenceClassification
 
 from sro_api.fluency import FluencyGuardSpec, FluencySpec
 from sro_api.sources import Roots
@@ -20,8 +19,8 @@ from sro_screener import Encoder
 from sro_trainer.data import fingerprint
 from sro_trainer.detector import Agreement, Fitted, fit_detector
 from sro_trainer.disfluency import normalised, split_words
-from sro_trainer.errors import ConfigurationError, DataError, unreadable
-from sro_trainer.sequence_classifier import load_encoder
+from sro_trainer.errors import DataError
+from sro_trainer.sequence_classifier import load_classifier, load_encoder
 from sro_trainer.sources_io import resolve_model
 from sro_trainer.word_states import WordReader, build_word_reader
 
@@ -198,8 +197,4 @@ def _classifier(spec: FluencySpec, roots: Roots) -> AcceptabilityClassifier:
     assert spec.model is not None
     location = resolve_model(spec.model, roots, field=f"{FIELD}.model")
     encoder = load_encoder(location, spec.max_tokens, f"{FIELD}.model")
-    with unreadable(f"{FIELD}.model: {spec.model!r} is no classifier"):
-        model = AutoModelForSequenceClassification.from_pretrained(location.folder, dtype=torch.float32)
-    if spec.label_index >= model.config.num_labels:
-        raise ConfigurationError(f"{FIELD}.labelIndex: {spec.label_index} is not below {model.config.num_labels}")
-    return AcceptabilityClassifier(model.eval(), encoder, spec)
+    return AcceptabilityClassifier(load_classifier(spec, location, FIELD), encoder, spec)

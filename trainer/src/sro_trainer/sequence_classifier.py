@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from transformers import AutoModelForSequenceClassification
 
 import sro_screener
+from sro_api.fluency import FluencySpec
 from sro_api.sources import Roots
 from sro_api.training import HeldOutScreenerSpec, ScreenerSpec
 from sro_screener import Encoder
@@ -68,9 +69,9 @@ def build_sequence_classifier(
     field = around.field
     location = resolve_model(spec.model, roots, field=f"{field}.model")
     encoder = load_encoder(location, spec.max_tokens, f"{field}.model")
-    model = _load(spec, location, field)
-    if spec.label_index >= model.config.num_labels:
-        raise ConfigurationError(f"{field}.labelIndex: {spec.label_index} is not below {model.config.num_labels}")
+    # The fused attention of torch is no graph; by parts it exports, and gives the same.
+    attention = {} if spec.runtime == "Torch" else {"attn_implementation": "eager"}
+    model = load_classifier(spec, location, field, **attention)
     plain: Forward = TorchForward(model)
     if spec.runtime == "Torch":
         return SequenceClassifierScreener(plain, encoder, spec, max_tokens=_budget(plain, spec, around))
@@ -81,11 +82,19 @@ def build_sequence_classifier(
     )
 
 
-def _load(spec: ScreenerSpec | HeldOutScreenerSpec, location: ModelLocation, field: str) -> Any:
-    # The fused attention of torch is no graph; by parts it exports, and gives the same.
-    attention = {} if spec.runtime == "Torch" else {"attn_implementation": "eager"}
+def load_classifier(
+    spec: ScreenerSpec | HeldOutScreenerSpec | FluencySpec, location: ModelLocation, field: str, **options: Any
+) -> Any:
+    """A transformers classifier in float32, ready to score; `options` go to transformers.
+
+    Raises:
+        ConfigurationError: `labelIndex` is no label of it.
+        DataError: there is no classifier at the location.
+    """
     with unreadable(f"{field}.model: {spec.model!r} is no classifier"):
-        model = AutoModelForSequenceClassification.from_pretrained(location.folder, dtype=torch.float32, **attention)
+        model = AutoModelForSequenceClassification.from_pretrained(location.folder, dtype=torch.float32, **options)
+    if spec.label_index >= model.config.num_labels:
+        raise ConfigurationError(f"{field}.labelIndex: {spec.label_index} is not below {model.config.num_labels}")
     return model.eval()
 
 
