@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from sro_api.training import DeepSpeedSpec
+from sro_api.deepspeed import DeepSpeedSpec
 from sro_trainer.engine import Course, deepspeed_configuration
 from sro_trainer.errors import ConfigurationError
 

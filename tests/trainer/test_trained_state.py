@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 import torch
 
-from sro_api.training import AdapterSpec, DeepSpeedSpec
+from sro_api.deepspeed import DeepSpeedSpec
+from sro_api.training import AdapterSpec
 from sro_trainer import trained_state
 from sro_trainer.distributed import World
 from sro_trainer.engine import Course, build_engine, deepspeed_configuration, learning_rate

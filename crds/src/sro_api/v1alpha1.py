@@ -12,12 +12,12 @@ from pydantic import Field
 
 from sro_api.base import ApiModel, Manifest, rule
 from sro_api.compute import ComputeSpec, RunPolicySpec, SecretReference
+from sro_api.deepspeed import DeepSpeedSpec
 from sro_api.evaluation import EvaluationSpec
 from sro_api.method import MethodSpec
 from sro_api.status import SROJobStatus
 from sro_api.training import (
     DataSpec,
-    DeepSpeedSpec,
     GuardsSpec,
     HeldOutScreenerSpec,
     LeaderSpec,

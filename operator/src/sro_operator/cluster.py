@@ -5,22 +5,21 @@ from __future__ import annotations
 import asyncio
 import json
 import math
-import os
 import time
 from collections.abc import AsyncIterator, Callable
-from pathlib import Path
 from types import TracebackType
 from typing import Self
 from urllib.parse import urlencode
 
 import aiohttp
-from kubernetes.aio import client, config
+from kubernetes.aio import client
 
 from sro_api.base import Manifest
 from sro_api.labels import API_VERSION, JOB_NAME_LABEL, KIND, OPERATOR_FIELD_MANAGER, PLURAL, STUDY_LABEL
 from sro_operator.errors import ApiError, NotLeaderError
 from sro_operator.keys import Key
 from sro_operator.kinds import EVENT, JOB, KINDS, LEASE, POD, SRO_JOB, Kind
+from sro_operator.kubeconfig import find_cluster
 from sro_operator.wire import error_of, lines_of
 
 REQUEST_SECONDS = 30.0
@@ -35,41 +34,9 @@ _JSON = "application/json"
 _APPLY = "application/apply-patch+yaml"
 _MERGE = "application/strategic-merge-patch+json"
 _METADATA = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
-_SERVICE_ACCOUNT_TOKEN = Path("/var/run/secrets/kubernetes.io/serviceaccount/token")
 
 RequestObserver = Callable[[str, str, int], None]
 """Called after each request with verb, resource and HTTP status (0: no answer)."""
-
-
-class ConfigError(Exception):
-    """There is no way to find or enter a cluster; the message says why."""
-
-
-def _kubeconfig() -> str:
-    """The paths at which a kubeconfig may lie, as $KUBECONFIG has them."""
-    return os.environ.get("KUBECONFIG") or str(Path.home() / ".kube" / "config")
-
-
-def _has_kubeconfig() -> bool:
-    return any(Path(path).expanduser().is_file() for path in _kubeconfig().split(os.pathsep) if path)
-
-
-def _require_kubeconfig() -> None:
-    """The client's own words on a missing file do not name it."""
-    if not _has_kubeconfig():
-        named = _kubeconfig()
-        raise ConfigError(f"no cluster: there is no kubeconfig at {named}; set KUBECONFIG")
-
-
-def current_namespace() -> str:
-    """The namespace of the kubeconfig's current context; `default` where it names none."""
-    if not _has_kubeconfig():
-        return "default"
-    try:
-        _, active = config.list_kube_config_contexts()
-    except config.ConfigException:
-        return "default"
-    return str((active or {}).get("context", {}).get("namespace") or "default")
 
 
 def _for_ever() -> float:
@@ -93,21 +60,12 @@ class Cluster:
 
     @classmethod
     async def connect(cls, on_request: RequestObserver = _ignore) -> Self:
-        """Find the API server: `$KUBECONFIG`, else the pod's own account, else ~/.kube/config.
+        """Enter the cluster that `find_cluster` finds.
 
         Raises:
             ConfigError: there is none to be found.
         """
-        settings = client.Configuration()
-        try:
-            if _SERVICE_ACCOUNT_TOKEN.exists() and not os.environ.get("KUBECONFIG"):
-                config.load_incluster_config(client_configuration=settings)
-            else:
-                _require_kubeconfig()
-                await config.load_kube_config(client_configuration=settings)
-        except config.ConfigException as error:
-            raise ConfigError(f"no cluster: {error}") from error
-        return cls(client.ApiClient(settings), on_request)
+        return cls(client.ApiClient(await find_cluster()), on_request)
 
     async def __aenter__(self) -> Self:
         """Leave it open for a while."""

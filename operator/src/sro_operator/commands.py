@@ -11,9 +11,10 @@ from datetime import UTC, datetime
 
 from sro_api.base import Manifest
 from sro_api.labels import ATTEMPT_LABEL
-from sro_operator.cluster import Cluster, ConfigError, current_namespace
+from sro_operator.cluster import Cluster
 from sro_operator.errors import ApiError
 from sro_operator.keys import Key
+from sro_operator.kubeconfig import ConfigError, current_namespace
 from sro_operator.observed import INDEX_ANNOTATION
 from sro_operator.page import status_page
 from sro_operator.parsing import InvalidSpecError, parse_job

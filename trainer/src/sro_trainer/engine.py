@@ -10,7 +10,7 @@ import deepspeed
 import torch
 
 from sro_api.base import Manifest
-from sro_api.training import DeepSpeedSpec
+from sro_api.deepspeed import DeepSpeedSpec
 from sro_trainer.errors import ConfigurationError, first_line
 from sro_trainer.leader import Leader
 

@@ -11,8 +11,9 @@ from pathlib import Path
 from sro_api.exit_codes import ExitCode
 from sro_api.study_cli import StudyRequest
 from sro_api.study_results import JobRecord
-from sro_operator.cluster import Cluster, ConfigError, current_namespace
+from sro_operator.cluster import Cluster
 from sro_operator.errors import ApiError
+from sro_operator.kubeconfig import ConfigError, current_namespace
 from sro_operator.parsing import InvalidSpecError
 from sro_operator.study.runner import AnotherJobError, ClusterStudy
 
