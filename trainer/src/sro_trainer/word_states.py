@@ -46,13 +46,26 @@ class WordReader:
         self._is_causal = is_causal
 
     def states(self, sentences: Sequence[Sequence[str]]) -> list[States]:
-        """Hidden states of each sentence's words, in the order of the sentences; sentences of like length are read together."""
-        encoded = [self._encode(words) for words in sentences]
+        """Hidden states of each sentence's words, in the order of the sentences; sentences of like length are read together.
+
+        A sentence longer than the model's positions is read in parts, each of which sees nothing of the others.
+        """
+        parts = [self._parts(words) for words in sentences]
+        encoded = [part for sentence in parts for part in sentence]
         order = sorted(range(len(encoded)), key=lambda row: len(encoded[row].ids))
         read: dict[int, States] = {}
-        for rows in _batches(order, [len(sentence.ids) for sentence in encoded]):
+        for rows in _batches(order, [len(part.ids) for part in encoded]):
             read.update(zip(rows, self._read([encoded[row] for row in rows]), strict=True))
-        return [read[row] for row in range(len(sentences))]
+        in_order = iter(read[row] for row in range(len(encoded)))
+        return [np.concatenate([next(in_order) for _ in sentence]) for sentence in parts]
+
+    def _parts(self, words: Sequence[str]) -> list[_Encoded]:
+        whole = self._encode(words)
+        positions = getattr(self._model.config, "max_position_embeddings", None)
+        if positions is None or len(whole.ids) <= positions:
+            return [whole]
+        begin, end = self._frame()
+        return _cut(whole, begin, end, positions)
 
     def _encode(self, words: Sequence[str]) -> _Encoded:
         text = joined(words)
@@ -128,6 +141,28 @@ def _cut_off(model: Any, layers: int, field: str) -> Any:
         if hasattr(model, name):
             setattr(model, name, nn.Identity())
     return model
+
+
+def _cut(whole: _Encoded, begin: list[int], end: list[int], positions: int) -> list[_Encoded]:
+    """Parts of at most `positions` tokens, each in the frame of a sentence of its own; of a word of more tokens, the first ones."""
+    room = positions - len(begin) - len(end)
+    groups: list[list[list[int]]] = [[]]
+    used = 0
+    for tokens in (piece[:room] for piece in whole.pieces[:-1]):
+        if used + len(tokens) > room:
+            groups.append([])
+            used = 0
+        groups[-1].append(tokens)
+        used += len(tokens)
+    parts = []
+    for group in groups:
+        ids, pieces = list(begin), []
+        for tokens in group:
+            pieces.append(list(range(len(ids), len(ids) + len(tokens))))
+            ids += [whole.ids[token] for token in tokens]
+        parts.append(_Encoded(ids=[*ids, *end], pieces=pieces))
+    parts[-1].pieces.append([len(parts[-1].ids) - len(end)])
+    return parts
 
 
 def _batches(order: Sequence[int], lengths: Sequence[int]) -> list[list[int]]:
