@@ -204,20 +204,24 @@ def flip_a_bit(checkpoint: Path) -> None:
 
 def full_disk(whole: Path, folder: Path) -> Line:
     """A volume that fills up before the run, is enlarged, and takes the rest. Without the right to mount, a limit on files."""
+    newest = sorted((whole / "out" / "checkpoints").glob("b-training-*"))[-1]
+    one = sum(path.stat().st_size for path in newest.iterdir())
+    # Three are kept, and the next is whole before the oldest goes: there is room for two and a half.
+    kilobytes = one * 5 // 2 // 1024
     volume = folder / "volume"
     volume.mkdir(parents=True)
     config = job(folder, checkpoints=volume / "checkpoints")
     mounted = os.geteuid() == 0 and not subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=1m", "sro-test", str(volume)], check=False, capture_output=True
+        ["mount", "-t", "tmpfs", "-o", f"size={kilobytes}k", "sro-test", str(volume)], check=False, capture_output=True
     ).returncode  # fmt: skip
     try:
-        first = attempt(config, folder, limit=None if mounted else 150_000)
+        first = attempt(config, folder, limit=None if mounted else one // 2)
         if mounted:
             subprocess.run(["mount", "-o", "remount,size=256m", str(volume)], check=True)
         left = sorted(path.name for path in (volume / "checkpoints").iterdir())
         attempt(config, folder)
         good = first == [ExitCode.NO_SPACE] and not any(name.startswith(".") for name in left)
-        how = "tmpfs of 1 MiB" if mounted else "RLIMIT_FSIZE"
+        how = f"tmpfs of {kilobytes} KiB" if mounted else "RLIMIT_FSIZE"
         return equal_line(f"full disk ({how})", whole, folder, f", exit {first}, kept {len(left)}", is_good=good)
     finally:
         if mounted:

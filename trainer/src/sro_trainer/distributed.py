@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 import deepspeed
 import torch
 import torch.distributed as dist
+from deepspeed.utils import groups
 
 # torch.distributed exports them only where it was built in, which type checkers cannot see.
 from torch._C._distributed_c10d import FileStore, HashStore, Store, TCPStore
@@ -106,7 +107,7 @@ def join(environment: Mapping[str, str]) -> World:
         raise RendezvousError(
             f"rank {rank}: the {size} ranks did not meet within {patience.seconds} s: {reason}"
         ) from error
-    _attach_deepspeed()
+    _attach_deepspeed(timedelta(seconds=silence))
     return world
 
 
@@ -146,7 +147,9 @@ def _store(environment: Mapping[str, str], rank: int, size: int, patience: timed
     return TCPStore(address, port, size, is_master=rank == 0, timeout=patience, wait_for_workers=True)
 
 
-def _attach_deepspeed() -> None:
+def _attach_deepspeed(silence: timedelta) -> None:
     # On a CPU, DeepSpeed would compile a shared-memory operator here, which fails where there is no compiler.
     deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
     deepspeed.init_distributed(verbose=False)
+    # ZeRO exchanges over a group of DeepSpeed's own, which takes torch's default and would wait half an hour for a silent rank.
+    dist.set_timeout(silence, groups._get_data_parallel_group())
