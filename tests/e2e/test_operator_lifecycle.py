@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -274,6 +276,77 @@ def test_pods_that_do_not_start_in_time_fail_the_job_and_say_why(stage: Stage) -
     assert failed["reason"] == "StartupTimeout"
     assert failed["message"].startswith("0 of 2 pods of attempt 1 started")
     stage.pods(1, count=0)
+
+
+@pytest.fixture
+def one_place(stage: Stage) -> Iterator[str]:
+    """A node that takes one pod, for as long as the node controller believes in it, and the claims that a pod mounts."""
+    now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    ready = {
+        "type": "Ready", "status": "True", "reason": "KubeletReady", "lastHeartbeatTime": now, "lastTransitionTime": now,
+    }  # fmt: skip
+    size = {"cpu": "64", "memory": "512Gi", "pods": "1"}
+    name = f"place-of-{stage.namespace}"
+    volumes = {f"{stage.namespace}-{claim}": claim for claim in ("data", "models", "results")}
+    node = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": name}}
+    stage.kubectl.apply(
+        [node, *(made for volume, claim in volumes.items() for made in bound(volume, claim, stage.namespace))]
+    )
+    status = {"status": {"conditions": [ready], "capacity": size, "allocatable": size}}
+    stage.kubectl("patch", "node", name, "--subresource=status", "--type=merge", "-p", json.dumps(status))
+    yield name
+    stage.kubectl("delete", "node", name)
+    stage.kubectl("delete", "pv", *volumes, "--wait=false")
+
+
+def bound(volume: str, claim: str, namespace: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """A volume and the claim that it is kept for."""
+    shape = {"accessModes": ["ReadWriteMany"], "storageClassName": ""}
+    kept_for = {"namespace": namespace, "name": claim}
+    return (
+        {
+            "apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": volume},
+            "spec": {**shape, "capacity": {"storage": "1Gi"}, "claimRef": kept_for, "hostPath": {"path": "/nowhere"}},
+        },
+        {
+            "apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": kept_for,
+            "spec": {**shape, "volumeName": volume, "resources": {"requests": {"storage": "1Gi"}}},
+        },
+    )  # fmt: skip
+
+
+def test_with_nodes_for_fewer_pods_the_next_attempt_has_fewer(stage: Stage, one_place: str) -> None:
+    stage.submit(compute={"nodes": 2, "minNodes": 1, "shrinkAfterSeconds": 3})
+    stage.wait_phase("Restarting")
+    pods = stage.kubectl.get("pods", "-n", stage.namespace)["items"]
+    (placed,) = [pod["metadata"]["name"] for pod in pods if pod["spec"].get("nodeName")]
+    # What the node's kubelet would do.
+    stage.kubectl("delete", "pod", placed, "-n", stage.namespace, "--force", "--grace-period=0")
+    status = stage.wait_phase("Queued", attempt=2)
+    first, second = status["attempts"]
+    assert (first["reason"], first["nodes"], first["nextNodes"], second["nodes"]) == ("NodesShort", 2, 1, 1)
+    assert first["message"].endswith("after 3 s, spec.compute.shrinkAfterSeconds; the next attempt has 1 pods")
+    assert (status["restarts"], status["disruptions"]) == (0, 0)
+    assert "NodesShort" in stage.events()
+    stage.pods(1, count=0)
+    (pod,) = stage.pods(2, count=1)
+    wait_until(
+        lambda: stage.kubectl.get("pod", pod, "-n", stage.namespace)["spec"].get("nodeName") == one_place,
+        "it has a node",
+    )
+    # What somebody makes of its Job's size is put right: the pod was told that it is alone.
+    wide = json.dumps({"spec": {"completions": 2, "parallelism": 2}})
+    stage.kubectl("patch", "job", "demo-a2", "-n", stage.namespace, "--type=merge", "-p", wide)
+    wait_until(
+        lambda: stage.kubectl.get("job", "demo-a2", "-n", stage.namespace)["spec"]["completions"] == 1,
+        "its size is put back",
+    )
+    stage.run_pods(pod)
+    stage.wait_phase("Running")
+    stage.end_pod(pod, 76, disrupted=True)
+    # A later attempt asks for all nodes again.
+    after = stage.wait_phase("Queued", attempt=3)
+    assert [entry.get("nodes") for entry in after["attempts"]] == [2, 1, 2]
 
 
 def test_attempts_whose_jobs_are_gone_are_rebuilt_after_the_status_was_thrown_away(stage: Stage) -> None:

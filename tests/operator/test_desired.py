@@ -181,3 +181,10 @@ def test_names_stay_within_a_host_name_for_the_longest_job_and_attempt() -> None
 
 def test_the_step_resumed_from_is_kept_on_the_job() -> None:
     assert children().job["metadata"]["annotations"]["sro.dev/resumed-from-step"] == "30"
+
+
+def test_a_smaller_attempt_tells_its_pods_how_many_they_are() -> None:
+    made = desired_children(make_job(None, compute={"nodes": 4, "minNodes": 1}), SETTINGS, 2, nodes=2)
+    assert (made.job["spec"]["completions"], made.job["spec"]["parallelism"]) == (2, 2)
+    run = json.loads(made.job["spec"]["template"]["metadata"]["annotations"]["sro.dev/run-config"])
+    assert run["spec"]["compute"]["nodes"] == 2

@@ -39,7 +39,7 @@ ATTEMPTS = {
         f"ended by {reason}": (ended(reason),)
         for reason in (
             "TrainingComplete", "BadConfiguration", "BadData", "LossDiverged", "DeadlineExceeded", "StartupTimeout",
-            "SuspendedByUser", "AttemptDisrupted", "AttemptFailed",
+            "SuspendedByUser", "AttemptDisrupted", "AttemptFailed", "NodesShort",
         )
     },
     "failed and to be followed": (ended("AttemptFailed", counted=True),),
@@ -57,6 +57,9 @@ OBSERVED = {
         jobs=(GANG,), pods=(replace(PODS[0], phase="Pending", waiting="CreateContainerConfigError: x"),)
     ),
     "no node": Observed(jobs=(GANG,), pods=(replace(PODS[0], phase="Pending", waiting="Unschedulable: x"),)),
+    "a node for one": Observed(
+        jobs=(GANG,), pods=(PODS[0], replace(PODS[1], phase="Pending", waiting="Unschedulable: x"))
+    ),
     "pods refused": Observed(jobs=(GANG,), pods_refused="quota"),
     "a pod failed": Observed(jobs=(FAILING,), pods=(failed(1),)),
     "a pod was out of memory": Observed(jobs=(FAILING,), pods=(failed(137, "OOMKilled"),)),
@@ -69,12 +72,15 @@ POLICIES: dict[str, dict[str, object]] = {
     "deadline": {"activeDeadlineSeconds": 1},
     "startup limit": {"startupTimeoutSeconds": 1},
 }
+SIZES: tuple[dict[str, int], ...] = ({"nodes": 2}, {"nodes": 2, "minNodes": 1, "shrinkAfterSeconds": 1})
 
 
 def views() -> list[View]:
     return [
-        View(job=make_job(None, runPolicy=policy), attempts=attempts, observed=observed, now=NOW)
-        for attempts, observed, policy in itertools.product(ATTEMPTS.values(), OBSERVED.values(), POLICIES.values())
+        View(job=make_job(None, runPolicy=policy, compute=size), attempts=attempts, observed=observed, now=NOW)
+        for attempts, observed, policy, size in itertools.product(
+            ATTEMPTS.values(), OBSERVED.values(), POLICIES.values(), SIZES
+        )
     ]
 
 

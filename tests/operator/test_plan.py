@@ -45,7 +45,7 @@ BOTH = (LIVE, replace(LIVE, name="q", uid="q", index=1))
 
 
 def test_a_new_job_starts_its_first_attempt() -> None:
-    assert plan(Observed()).actions == (StartAttempt(number=1, resumed_from_step=0),)
+    assert plan(Observed()).actions == (StartAttempt(number=1, resumed_from_step=0, nodes=2),)
 
 
 def test_a_running_attempt_is_left_alone() -> None:
@@ -73,7 +73,7 @@ def test_a_failing_attempt_is_looked_at_again_soon() -> None:
     [
         (60, Plan(recheck_seconds=10)),
         (65, Plan(recheck_seconds=5)),
-        (70, Plan(actions=(StartAttempt(number=2, resumed_from_step=0),))),
+        (70, Plan(actions=(StartAttempt(number=2, resumed_from_step=0, nodes=2),))),
     ],
 )
 def test_a_failed_attempt_is_followed_after_the_pause(seconds: float, expected: Plan) -> None:
@@ -125,7 +125,7 @@ def test_a_suspended_job_starts_nothing() -> None:
 
 def test_a_resumed_job_starts_at_once() -> None:
     status = SROJobStatus(attempts=(ended(1, "SuspendedByUser", seconds=99.5),))
-    assert plan(Observed(), status).actions == (StartAttempt(number=2, resumed_from_step=0),)
+    assert plan(Observed(), status).actions == (StartAttempt(number=2, resumed_from_step=0, nodes=2),)
 
 
 def test_the_deadline_deletes_the_running_attempt() -> None:
@@ -160,7 +160,7 @@ def test_the_jobs_of_old_attempts_are_deleted_and_the_last_few_kept() -> None:
     status = SROJobStatus(attempts=tuple(ended(number) for number in range(1, 5)))
     jobs = tuple(failed_gang(number) for number in range(1, 5))
     actions = plan(Observed(jobs=jobs), status, 5000, runPolicy={"maxRestarts": 9}).actions
-    assert actions == (DeleteAttempt(job=jobs[0]), StartAttempt(number=5, resumed_from_step=0))
+    assert actions == (DeleteAttempt(job=jobs[0]), StartAttempt(number=5, resumed_from_step=0, nodes=2))
 
 
 PROGRESS = ProgressStatus(attempt=1, step=40, total_steps=100, percent=40, last_checkpoint_step=30, updated_at=EPOCH)
@@ -187,4 +187,39 @@ PROGRESS = ProgressStatus(attempt=1, step=40, total_steps=100, percent=40, last_
 )
 def test_an_attempt_resumes_from_the_last_checkpoint_that_outlives_its_pod(spec: dict[str, Any], step: int) -> None:
     status = SROJobStatus(attempts=(ended(),), progress=PROGRESS)
-    assert plan(Observed(), status, **spec).actions == (StartAttempt(number=2, resumed_from_step=step),)
+    nodes = spec.get("compute", {"nodes": 2}).get("nodes", 1)
+    assert plan(Observed(), status, **spec).actions == (StartAttempt(number=2, resumed_from_step=step, nodes=nodes),)
+
+
+SHORT = AttemptStatus(
+    number=1, start_time=EPOCH, end_time=EPOCH + timedelta(seconds=60), reason="NodesShort", nodes=2, next_nodes=1
+)
+
+
+def test_an_attempt_that_was_superseded_is_deleted_first() -> None:
+    found = gang()
+    status = SROJobStatus(attempts=(SHORT,))
+    pods = (LIVE, replace(LIVE, name="q", uid="q", index=1, phase="Pending"))
+    observed = Observed(jobs=(found,), pods=pods)
+    assert plan(observed, status).actions == (DeleteAttempt(job=found),)
+    going = Observed(jobs=(replace(found, is_deleting=True),), pods=pods)
+    assert plan(going, status).actions == ()
+
+
+def test_its_place_is_taken_at_once_by_one_of_fewer_pods() -> None:
+    assert plan(Observed(record=(SHORT,)), SROJobStatus(attempts=(SHORT,)), seconds=60).actions == (
+        StartAttempt(number=2, resumed_from_step=0, nodes=1),
+    )
+
+
+def test_an_attempt_after_a_smaller_one_asks_for_all_nodes_again() -> None:
+    attempts = (SHORT, ended(2, "AttemptDisrupted"))
+    assert plan(Observed(record=attempts), SROJobStatus(attempts=attempts)).actions == (
+        StartAttempt(number=3, resumed_from_step=0, nodes=2),
+    )
+
+
+def test_an_attempt_short_of_nodes_is_looked_at_again_when_it_may_shrink() -> None:
+    pods = (LIVE, replace(LIVE, name="q", uid="q", index=1, phase="Pending", waiting="Unschedulable: x"))
+    size = {"nodes": 2, "minNodes": 1, "shrinkAfterSeconds": 107}
+    assert plan(Observed(jobs=(gang(),), pods=pods), compute=size) == Plan(recheck_seconds=7)

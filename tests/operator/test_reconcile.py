@@ -393,3 +393,26 @@ def test_pods_that_a_quota_refuses_are_named_in_the_condition() -> None:
     (queued,) = [entry for entry in world.status["conditions"] if entry["type"] == "Queued"]
     assert queued["reason"] == "PodsRefused"
     assert queued["message"] == f"0 of 2 pods of attempt 1 started; {world.cluster.refused_pods}"
+
+
+def test_an_attempt_short_of_nodes_gives_way_to_a_smaller_one() -> None:
+    world = World(compute={"nodes": 2, "minNodes": 1, "shrinkAfterSeconds": 60})
+    world.look()
+    world.cluster.add_pod(1, 0, {"phase": "Running"})
+    unplaced = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "no node"}
+    world.cluster.add_pod(1, 1, {"phase": "Pending", "conditions": [unplaced]})
+    assert world.look() == 15
+    world.clock.advance(60)
+    # The second status says which pods have yet to end.
+    assert world.writes_of() == [
+        "apply status demo", "create event NodesShort", "delete Job demo-a1", "apply status demo", "apply Service demo",
+    ]  # fmt: skip
+    # The status of before may be lost from here on: the record tells what was found.
+    world.cluster.set_status("SROJob", "demo", {})
+    world.restart()
+    world.cluster.remove_pods(1)
+    world.look()
+    job = world.cluster.get("Job", "demo-a2")
+    assert (job["spec"]["completions"], job["spec"]["parallelism"]) == (1, 1)
+    assert [entry["nodes"] for entry in world.status["attempts"]] == [2, 1]
+    assert (world.status["restarts"], world.status["disruptions"]) == (0, 0)

@@ -180,6 +180,7 @@ def test_a_failed_attempt_is_recorded_with_its_exits_and_counts() -> None:
         message="pod p0 exited with 137, Error: the cause",
         exits=(PodExit(index=0, exit_code=137, reason="Error", message="the cause"),),
         counted=True,
+        nodes=2,
     )
 
 
@@ -407,3 +408,59 @@ def test_the_brief_record_does_not_take_the_place_of_what_job_and_pods_tell() ->
     for before in (running, SROJobStatus()):
         (attempt,) = next_status(make_job(before), replace(observed, record=(brief,)), NOW).attempts
         assert [entry.message for entry in attempt.exits] == ["the cause"]
+
+
+def short_of_nodes(placed: int, *, seconds: int = 99, is_suspended: bool = False) -> SROJobStatus:
+    """Of a gang of which some pods have a node and run, and the others have none."""
+    job = make_job(
+        compute={"nodes": 4, "minNodes": 1, "shrinkAfterSeconds": seconds},
+        optimization={"batchSize": 8, "steps": 5},
+    )
+    pods = tuple(
+        pod(index) if index < placed else pod(index, "Pending", waiting="Unschedulable: 0/3 nodes are available")
+        for index in range(4)
+    )
+    return next_status(job, Observed(jobs=(gang(is_suspended=is_suspended),), pods=pods), NOW)
+
+
+@pytest.mark.parametrize(
+    ("placed", "following"), [(4, None), (3, 2), (2, 2), (1, 1), (0, None)],
+    ids=["all", "three do not divide the batch", "two", "one", "fewer than the least"],
+)  # fmt: skip
+def test_an_attempt_gives_way_to_one_of_as_many_pods_as_there_are_nodes(placed: int, following: int | None) -> None:
+    status = short_of_nodes(placed)
+    (attempt,) = status.attempts
+    assert (attempt.nodes, attempt.next_nodes) == (4, following)
+    if following is None:
+        assert attempt.end_time is None
+        return
+    assert said(status) == {"Accepted": "SpecAccepted", "Restarting": "NodesShort"}
+    assert (attempt.reason, attempt.counted, attempt.end_time) == ("NodesShort", False, NOW)
+    assert attempt.message == (
+        f"{placed} of 4 pods of attempt 1 started; p{placed}: Unschedulable: 0/3 nodes are available, after 99 s, "
+        f"spec.compute.shrinkAfterSeconds; the next attempt has {following} pods"
+    )
+    assert (status.restarts, status.disruptions) == (0, 0)
+
+
+@pytest.mark.parametrize(("seconds", "is_suspended"), [(101, False), (99, True)], ids=["too early", "a queue holds it"])
+def test_an_attempt_is_not_shrunk_before_its_time(seconds: int, is_suspended: bool) -> None:
+    status = short_of_nodes(2, seconds=seconds, is_suspended=is_suspended)
+    assert (status.phase, status.attempts[0].end_time) == ("Queued", None)
+
+
+def test_without_a_minimum_an_attempt_waits_for_all_its_nodes() -> None:
+    pods = (pod(0), pod(1, "Pending", waiting="Unschedulable: 0/3 nodes are available"))
+    assert next_status(make_job(), Observed(jobs=(gang(),), pods=pods), NOW + timedelta(days=9)).phase == "Queued"
+
+
+def test_a_smaller_attempt_is_up_with_as_many_pods_as_it_has() -> None:
+    short = SROJobStatus(
+        attempts=(AttemptStatus(number=1, start_time=EPOCH, end_time=ENDED, reason="NodesShort", next_nodes=1),)
+    )
+    job = make_job(short, compute={"nodes": 2, "minNodes": 1})
+    running = next_status(job, Observed(jobs=(gang(2, nodes=1),), pods=(pod(0, attempt=2),)), NOW)
+    assert (running.phase, running.attempts[1].nodes) == ("Running", 1)
+    # Its Job's size is not taken at its word: somebody may have edited it.
+    edited = next_status(job, Observed(jobs=(gang(2, nodes=2),), pods=(pod(0, attempt=2),)), NOW)
+    assert (edited.phase, edited.attempts[1].nodes) == ("Running", 1)

@@ -127,6 +127,9 @@ class VolumeMount(ApiModel):
     at=".volumeMounts",
     reason="FieldValueForbidden",
 )
+@rule(
+    "!has(self.minNodes) || self.minNodes <= self.nodes", "must be at most nodes", at=".minNodes", shows="self.minNodes"
+)
 @rule("self.labels.all(key, !key.startsWith('sro.dev/'))", "must not use keys under sro.dev/", at=".labels",
       reason="FieldValueForbidden")  # fmt: skip
 @rule("self.annotations.all(key, !key.startsWith('sro.dev/'))", "must not use keys under sro.dev/", at=".annotations",
@@ -136,6 +139,11 @@ class ComputeSpec(ApiModel):
 
     nodes: Annotated[int, Field(ge=1, le=1000)] = 1
     """Trainer pods, one per node of the gang."""
+    min_nodes: Annotated[int, Field(ge=1, le=1000)] | None = None
+    """With nodes for fewer pods, but for so many, an attempt is made with as many as there are; never fewer than `nodes` if absent.
+    The batch and the order of the rows stay the same. A later attempt is made with all `nodes` again."""
+    shrink_after_seconds: Annotated[int, Field(ge=1, le=31_536_000)] = 300
+    """How long pods may be without a node before that, for `minNodes`."""
     processes_per_node: Annotated[int, Field(ge=1, le=64)] = 1
     """Training processes in each pod; with GPUs, one per GPU."""
     image: Annotated[str, Field(min_length=1, max_length=512, pattern=r"^[^\s]+$")] | None = None

@@ -52,6 +52,10 @@ class AttemptStatus(ApiModel):
     """The pods that failed, at most 16; empty after success."""
     counted: bool = False
     """Whether it used up one of `maxRestarts`."""
+    nodes: Annotated[int, Field(ge=1, le=1000)] | None = None
+    """Pods that it was made of."""
+    next_nodes: Annotated[int, Field(ge=1, le=1000)] | None = None
+    """Pods of the attempt after it, where it ended because there were nodes for so many alone."""
 
 
 class ProgressPoint(ApiModel):

@@ -98,6 +98,13 @@ NAME_LIMIT = 46
     shows="self.optimization.batchSize",
 )
 @rule(
+    "!has(self.compute.minNodes) || !has(self.runPolicy.startupTimeoutSeconds) || "
+    "self.runPolicy.startupTimeoutSeconds > self.compute.shrinkAfterSeconds",
+    "must be more than compute.shrinkAfterSeconds: the job would fail before it shrinks",
+    at=".runPolicy.startupTimeoutSeconds",
+    shows="self.runPolicy.startupTimeoutSeconds",
+)
+@rule(
     "self.compute.nodes == 1 || self.output.uri.startsWith('pvc://') || "
     "(has(self.output.checkpoints) && self.output.checkpoints.startsWith('pvc://'))",
     "must be on a shared claim (pvc://) where compute.nodes is above 1: every pod writes its part of a checkpoint",

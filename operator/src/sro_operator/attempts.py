@@ -81,6 +81,17 @@ def running_seconds(attempts: Iterable[AttemptStatus], now: datetime) -> float:
     return sum(((attempt.end_time or now) - attempt.start_time).total_seconds() for attempt in attempts)
 
 
+def nodes_of(job: SROJob, attempts: Iterable[AttemptStatus], number: int) -> int | None:
+    """Pods that an attempt is made of, by what the one before it left; None if nothing is known of that one.
+
+    Not by its Job, whose size anybody with the right can edit.
+    """
+    if number == 1:
+        return job.spec.compute.nodes
+    before = next((attempt for attempt in attempts if attempt.number == number - 1), None)
+    return None if before is None else before.next_nodes or job.spec.compute.nodes
+
+
 def failure_of(found: AttemptJob, pods: Iterable[TrainerPod], recorded: tuple[PodExit, ...] = ()) -> Ending:
     """Why a Job that failed, or is failing, did so: the gravest cause among its pods and in its own condition.
 
@@ -155,9 +166,10 @@ def _updated(
         return attempt
     if found is None:
         return attempt if any(pod.is_live for pod in pods) else _vanished(attempt, job, now)
-    attempt = attempt.model_copy(update={"start_time": found.started or found.created})
+    nodes = nodes_of(job, before, attempt.number) or found.nodes
+    attempt = attempt.model_copy(update={"start_time": found.started or found.created, "nodes": nodes})
     if found.finished == "Complete":
-        message = f"all {job.spec.compute.nodes} pods completed"
+        message = f"all {nodes} pods completed"
         return _closed(attempt, Ending(reason=REASON_TRAINED, message=message), found.ended or now)
     if not found.is_failing:
         return attempt

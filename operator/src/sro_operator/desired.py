@@ -35,8 +35,9 @@ def desired_supports(job: SROJob, record: str = "") -> tuple[Manifest, ...]:
 
 
 def desired_children(
-    job: SROJob, settings: OperatorSettings, attempt: int, *, resumed_from_step: int = 0, record: str = ""
-) -> Children:
+    job: SROJob, settings: OperatorSettings, attempt: int, *, resumed_from_step: int = 0, record: str = "",
+    nodes: int | None = None,
+) -> Children:  # fmt: skip
     """The children of one attempt.
 
     Args:
@@ -45,8 +46,17 @@ def desired_children(
         attempt: its number, from 1.
         resumed_from_step: the last checkpoint that the attempt can go on from; 0 if none.
         record: of the attempts before it, as `record_text` writes it.
+        nodes: pods that it is made of; as many as the job asks for if None.
     """
+    if nodes is not None:
+        job = _of_size(job, nodes)
     return Children(
         supports=desired_supports(job, record),
         job=build_job(job, attempt, settings, resumed_from_step=resumed_from_step),
     )
+
+
+def _of_size(job: SROJob, nodes: int) -> SROJob:
+    """The job as if it asked for so many pods: their configuration tells them how many they are."""
+    compute = job.spec.compute.model_copy(update={"nodes": nodes})
+    return job.model_copy(update={"spec": job.spec.model_copy(update={"compute": compute})})

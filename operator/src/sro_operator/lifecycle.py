@@ -30,6 +30,7 @@ from sro_api.labels import (
     REASON_HELD,
     REASON_IMAGE,
     REASON_INVALID,
+    REASON_NODES_SHORT,
     REASON_OUT_OF_MEMORY,
     REASON_POD_CONFIG,
     REASON_PODS_PENDING,
@@ -63,6 +64,7 @@ REASONS: dict[str, str] = {
     REASON_ATTEMPT_STARTED: "an attempt was made",
     REASON_ATTEMPT_FAILED: "a pod failed; counts against maxRestarts",
     REASON_OUT_OF_MEMORY: "a pod was killed for its memory; counts against maxRestarts",
+    REASON_NODES_SHORT: "nodes for fewer pods were found, and compute.minNodes lets the next attempt run on them; counts against nothing",
     REASON_ATTEMPT_DISRUPTED: "pods were evicted, preempted, deleted or lost with their node; counts against nothing",
     REASON_TRAINED: "trained to the last step; the output is written and verified",
     REASON_BAD_CONFIGURATION: "exit code 64, or the API server refuses the pod template for good",
@@ -158,6 +160,15 @@ def _is_late(view: View) -> bool:
 def _late(view: View) -> str:
     limit = view.job.spec.run_policy.startup_timeout_seconds
     return f"{view.start_so_far}, after {limit} s, spec.runPolicy.startupTimeoutSeconds"
+
+
+def _is_short(view: View) -> bool:
+    return view.shrink_left is not None and view.shrink_left <= 0
+
+
+def _short(view: View) -> str:
+    wait = view.job.spec.compute.shrink_after_seconds
+    return f"{view.start_so_far}, after {wait} s, spec.compute.shrinkAfterSeconds; the next attempt has {view.fitting_nodes} pods"
 
 
 def _is_told_to_stop(view: View) -> bool:
@@ -282,6 +293,8 @@ RULES: tuple[Rule, ...] = (
          holds=lambda view: view.newest is None, message=_first),
     Rule(phase=QUEUED, reason=REASON_RESUMED, when="the last attempt was ended to suspend the job, which may go on",
          after=(SUSPENDED,), holds=_ended_with(REASON_SUSPENDED), message=_next),
+    Rule(phase=RESTARTING, reason=REASON_NODES_SHORT, when="the attempt was ended for one with fewer pods",
+         after=(QUEUED, RESTARTING, SUSPENDED), holds=_ended_with(REASON_NODES_SHORT), message=_between),
     _memory_gone,
     _disrupted_gone,
     _failed_gone,
@@ -297,6 +310,8 @@ RULES: tuple[Rule, ...] = (
          after=(ACCEPTED, QUEUED, RESTARTING, SUSPENDED), holds=lambda view: view.is_up, message=_up),
     Rule(phase=FAILED, reason=REASON_STARTUP, when="pods have not started after startupTimeoutSeconds", after=(QUEUED, ACCEPTED),
          holds=_is_late, message=_late),
+    Rule(phase=RESTARTING, reason=REASON_NODES_SHORT, when="pods had no node for shrinkAfterSeconds, and minNodes lets fewer do",
+         after=(ACCEPTED, QUEUED, RESTARTING, SUSPENDED), holds=_is_short, message=_short),
     _waits(REASON_PODS_REFUSED, "the Job controller may not make the attempt's pods"),
     _waits(REASON_IMAGE, "the image of a pod cannot be pulled"),
     _waits(REASON_POD_CONFIG, "a pod's container cannot be made"),

@@ -42,8 +42,14 @@ _ATTEMPTS = """
 ## Attempts
 
 An attempt is one Indexed Job, `<job>-a<N>`, made once. The next is made when the last has ended, none of its pods lives, and the pause
-is over: `operator.restartBaseSeconds`, doubled by each failure in a row up to `operator.restartLimitSeconds`; none after a suspension.
-Before a further attempt is made the API server is asked, not the cache. It goes on from the newest checkpoint that verifies.
+is over: `operator.restartBaseSeconds`, doubled by each failure in a row up to `operator.restartLimitSeconds`; none after a suspension
+or for want of nodes. Before a further attempt is made the API server is asked, not the cache. It goes on from the newest checkpoint
+that verifies.
+
+With `spec.compute.minNodes` an attempt whose pods have been without a node for `shrinkAfterSeconds` (300) gives way to one of as many pods
+as have one: at least `minNodes`, and a number that divides the batch as admission asks of `nodes`. Batch, order of the rows and
+verdicts stay the same, losses agree to rounding (`make test-resume`, "2 processes, then 1"). Whatever ends the smaller attempt, the
+one after it asks for all `nodes` again.
 
 | ended by | reason | counts against maxRestarts | then |
 |---|---|---|---|
@@ -102,6 +108,12 @@ _ENDINGS = (
     ("a pod is killed for its memory", "OutOfMemory", "yes", "the next attempt, or Failed when none is left"),
     ("any other failure of a pod", "AttemptFailed", "yes", "the next attempt, or Failed when none is left"),
     ("eviction, preemption, node loss, deletion of pod or Job", "AttemptDisrupted", "no", "the next attempt"),
+    (
+        "nodes for fewer pods than it has, for `compute.shrinkAfterSeconds`",
+        "NodesShort",
+        "no",
+        "the next attempt, of fewer pods",
+    ),
     ("suspension", "SuspendedByUser", "no", "Suspended; the next attempt when resumed"),
     ("the deadline", "DeadlineExceeded", "no", "Failed"),
     ("pods that do not start", "StartupTimeout", "no", "Failed"),

@@ -81,6 +81,8 @@ class AttemptJob:
     failure_reason: str = ""
     failure_message: str = ""
     resumed_from_step: int = 0
+    nodes: int = 1
+    """Pods that its spec asks for now."""
     pods_up: int = 0
     """Pods that the Job controller counts as ready or succeeded."""
 
@@ -177,6 +179,7 @@ def attempt_job(manifest: Manifest) -> AttemptJob:
         failure_reason=failed.get("reason", ""),
         failure_message=failed.get("message", ""),
         resumed_from_step=_number(metadata.get("annotations", {}).get(RESUMED_FROM_ANNOTATION)),
+        nodes=int(manifest.get("spec", {}).get("completions") or 1),
         pods_up=int(status.get("ready", 0)) + int(status.get("succeeded", 0)),
     )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from sro_api.labels import FAILURE_REASONS, REASON_SUSPENDED
+from sro_api.labels import FAILURE_REASONS, REASON_NODES_SHORT, REASON_SUSPENDED
 from sro_api.sources import parse_uri
 from sro_api.status import AttemptStatus, SROJobStatus
 from sro_api.v1alpha1 import SROJob
@@ -27,6 +27,8 @@ class StartAttempt:
 
     number: int
     resumed_from_step: int
+    nodes: int
+    """Pods that it is made of."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,6 +85,10 @@ def _next_plan(
     newest = status.attempts[-1] if status.attempts else None
     if newest is not None and newest.end_time is None:
         return Plan(recheck_seconds=_until_news(job, status, observed, now))
+    # Ended by us, for one of fewer pods; one that ended by itself is left to the Job controller.
+    superseded = _ending(tuple(found for found in observed.jobs if found.finished is None))
+    if superseded.actions:
+        return superseded
     if observed.strangers or observed.live_pods or any(found.finished is None for found in observed.jobs):
         return Plan(recheck_seconds=RECHECK_SECONDS)
     wait = _pause_left(status.attempts, now, settings)
@@ -90,13 +96,15 @@ def _next_plan(
         return Plan(recheck_seconds=wait)
     number = newest.number + 1 if newest else 1
     superfluous = tuple(found for found in observed.jobs if found.attempt < number - 1 - settings.kept_attempts)
-    start = StartAttempt(number=number, resumed_from_step=_resume_step(job))
+    nodes = (newest.next_nodes if newest else None) or job.spec.compute.nodes
+    start = StartAttempt(number=number, resumed_from_step=_resume_step(job), nodes=nodes)
     return Plan(actions=(*(DeleteAttempt(job=found) for found in superfluous), start))
 
 
 def restart_pause(attempts: tuple[AttemptStatus, ...], settings: OperatorSettings) -> float:
-    """Seconds between the end of the newest attempt and the next: doubled by each failure in a row, none after a suspension."""
-    if not attempts or attempts[-1].reason == REASON_SUSPENDED:
+    """Seconds between the end of the newest attempt and the next: doubled by each failure in a row, none where it was ended
+    by the user or for want of nodes."""
+    if not attempts or attempts[-1].reason in (REASON_SUSPENDED, REASON_NODES_SHORT):
         return 0.0
     failures = 0
     for attempt in reversed(attempts):
@@ -135,8 +143,7 @@ def _until_news(job: SROJob, status: SROJobStatus, observed: Observed, now: date
     view = View(job=job, attempts=status.attempts, observed=observed, now=now)
     limit = job.spec.run_policy.active_deadline_seconds
     waits = [] if limit is None else [limit - running_seconds(status.attempts, now)]
-    if view.startup_left is not None:
-        waits.append(view.startup_left)
+    waits += [left for left in (view.startup_left, view.shrink_left) if left is not None]
     if view.gang is None or view.gang.is_failing:
         waits.append(EVIDENCE_SECONDS)
     elif not view.is_up and not view.gang.is_suspended:

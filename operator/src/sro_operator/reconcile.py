@@ -9,10 +9,11 @@ from dataclasses import replace
 from datetime import datetime
 
 from sro_api.base import Manifest
-from sro_api.labels import KIND
+from sro_api.labels import KIND, REASON_NODES_SHORT
 from sro_api.status import SROJobStatus
 from sro_api.v1alpha1 import SROJob
 from sro_operator.announcements import Announcement, announcements, build_event, expiry
+from sro_operator.attempts import nodes_of
 from sro_operator.builders.common import attempt_name
 from sro_operator.cache import Cache
 from sro_operator.children import ChildWriter
@@ -162,8 +163,9 @@ class _Look:
         for _ in range(MAX_PASSES):
             status, plan = await self._decide()
             recheck = plan.recheck_seconds
-            if is_finished(status):
-                # Said before anything is cleaned up: no crash in between can make a finished job run again.
+            if is_finished(status) or (status.attempts and status.attempts[-1].reason == REASON_NODES_SHORT):
+                # Said before anything is cleaned up: no crash in between can make a finished job run again, and of an attempt that
+                # gives way to a smaller one nothing tells afterwards for how many pods there were nodes.
                 await self._report(status)
             if not plan.actions or self._refusal is not None:
                 break
@@ -207,16 +209,18 @@ class _Look:
         if not ended <= {attempt.number for attempt in read_record(text)}:
             text = record_text(attempts)
         made = desired_children(
-            self._job, self._owner._settings, gang.attempt, resumed_from_step=gang.resumed_from_step, record=text
-        )
+            self._job, self._owner._settings, gang.attempt, resumed_from_step=gang.resumed_from_step, record=text,
+            nodes=nodes_of(self._job, attempts, gang.attempt) or gang.nodes,
+        )  # fmt: skip
         return await self._children.mend(self._key, made)
 
     async def _refused_pods(self, observed: Observed) -> str:
         gang = observed.jobs[-1] if observed.jobs else None
         if gang is None or gang.is_suspended or gang.is_deleting or gang.is_failing or gang.finished is not None:
             return ""
+        nodes = nodes_of(self._job, self._job.status.attempts, gang.attempt) or gang.nodes
         age = (self._owner._now() - (gang.started or gang.created)).total_seconds()
-        if age < PODS_PATIENCE_SECONDS or len(observed.pods_of(gang.attempt)) >= self._job.spec.compute.nodes:
+        if age < PODS_PATIENCE_SECONDS or len(observed.pods_of(gang.attempt)) >= nodes:
             return ""
         return await self._cluster.refusal_of_pods(Key(namespace=self._key.namespace, name=gang.name))
 
@@ -266,6 +270,7 @@ class _Look:
             action.number,
             resumed_from_step=action.resumed_from_step,
             record=record_text(status.attempts),
+            nodes=action.nodes,
         )
         self._refusal = await self._children.make(self._key, made)
         if self._refusal is not None:

@@ -16,6 +16,7 @@ from sro_api.labels import (
     REASON_ATTEMPT_DISRUPTED,
     REASON_ATTEMPT_STARTED,
     REASON_INVALID,
+    REASON_NODES_SHORT,
     REASON_RESUMED,
     REASON_SUSPENDED,
     RESTARTING,
@@ -47,8 +48,9 @@ def next_status(job: SROJob, observed: Observed, now: datetime) -> SROJobStatus:
         seen = tuple(entry.model_copy(update={"observed_generation": generation}) for entry in job.status.conditions)
         return job.status.model_copy(update={"observed_generation": generation, "conditions": seen})
     attempts = recorded_attempts(job, observed, now)
-    situation = situation_of(View(job=job, attempts=attempts, observed=observed, now=now))
-    attempts = _closed_by(situation, attempts, now)
+    view = View(job=job, attempts=attempts, observed=observed, now=now)
+    situation = situation_of(view)
+    attempts = _closed_by(situation, view)
     newest = attempts[-1] if attempts else None
     output, evaluation = _results(job, situation, observed, newest)
     return SROJobStatus(
@@ -80,12 +82,15 @@ def is_finished(status: SROJobStatus) -> bool:
     return any(entry.type in FINAL_PHASES and entry.status == "True" for entry in status.conditions)
 
 
-def _closed_by(situation: Situation, attempts: tuple[AttemptStatus, ...], now: datetime) -> tuple[AttemptStatus, ...]:
-    """A job that fails while an attempt runs, as by its deadline, ends the attempt."""
-    if situation.phase != FAILED or not attempts or attempts[-1].end_time is not None:
-        return attempts
-    end = {"end_time": now, "reason": situation.reason, "message": situation.message[:1024]}
-    return (*attempts[:-1], attempts[-1].model_copy(update=end))
+def _closed_by(situation: Situation, view: View) -> tuple[AttemptStatus, ...]:
+    """A job that fails while an attempt runs, as by its deadline, ends the attempt; so does one that goes on with fewer pods."""
+    is_short = situation.reason == REASON_NODES_SHORT
+    if not view.is_open or not (situation.phase == FAILED or is_short):
+        return view.attempts
+    end: dict[str, object] = {"end_time": view.now, "reason": situation.reason, "message": situation.message[:1024]}
+    if is_short:
+        end["next_nodes"] = view.fitting_nodes
+    return (*view.attempts[:-1], view.attempts[-1].model_copy(update=end))
 
 
 def _conditions(

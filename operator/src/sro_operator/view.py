@@ -13,7 +13,7 @@ from sro_api.labels import (
     REASON_UNSCHEDULABLE,
 )
 from sro_api.status import AttemptStatus
-from sro_api.v1alpha1 import SROJob
+from sro_api.v1alpha1 import SROJob, SROJobSpec
 from sro_operator.attempts import Ending, failure_of, running_seconds
 from sro_operator.observed import AttemptJob, Observed, TrainerPod
 
@@ -58,8 +58,8 @@ class View:
 
     @property
     def nodes(self) -> int:
-        """Pods that an attempt has."""
-        return self.job.spec.compute.nodes
+        """Pods that the newest attempt has, or the first will have."""
+        return (self.newest.nodes if self.newest is not None else None) or self.job.spec.compute.nodes
 
     @property
     def started(self) -> int:
@@ -87,6 +87,26 @@ class View:
         if limit is None or not self.is_open or gang is None or gang.is_failing or gang.is_suspended or self.is_up:
             return None
         return limit - (self.now - (gang.started or gang.created)).total_seconds()
+
+    @property
+    def fitting_nodes(self) -> int | None:
+        """With how many pods the job could run on the nodes that its newest attempt found; None if with none but all."""
+        least = self.job.spec.compute.min_nodes
+        placed = sum(pod.has_started or _kind_of(pod.waiting or "") != REASON_UNSCHEDULABLE for pod in self.pods)
+        if least is None or self.gang is None or placed >= self.nodes:
+            return None
+        return next((nodes for nodes in range(placed, least - 1, -1) if _divides_the_batch(self.job.spec, nodes)), None)
+
+    @property
+    def shrink_left(self) -> float | None:
+        """Seconds until the newest attempt gives way to one of `fitting_nodes`; None while that is not in question."""
+        gang = self.gang
+        if not self.is_open or gang is None or gang.is_failing or gang.is_suspended or self.is_up:
+            return None
+        if self.fitting_nodes is None:
+            return None
+        waited = (self.now - (gang.started or gang.created)).total_seconds()
+        return self.job.spec.compute.shrink_after_seconds - waited
 
     @property
     def is_up(self) -> bool:
@@ -122,6 +142,15 @@ class View:
         text = f"{self.started} of {self.nodes} pods of attempt {number} started"
         _, words = self.hold_up
         return f"{text}; {words}" if words else text
+
+
+def _divides_the_batch(spec: SROJobSpec, nodes: int) -> bool:
+    """As admission asks of `nodes`: every process has as many rows as every other."""
+    processes = nodes * spec.compute.processes_per_node
+    warm_start = spec.leader.warm_start
+    if warm_start is not None and warm_start.batch_size % processes:
+        return False
+    return spec.optimization.batch_size % (processes * spec.optimization.gradient_accumulation_steps) == 0
 
 
 def _kind_of(waiting: str) -> str:
