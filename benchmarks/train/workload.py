@@ -42,7 +42,7 @@ class Workload:
         """The same work as an SROJob. Guards and measures that TRL has no counterpart of are off."""
         spec: dict[str, Any] = {
             "leader": {
-                "model": f"file:{self.leader}",
+                "model": f"file://{self.leader}",
                 "dtype": "float32",
                 "maxSourceTokens": 48,
                 "maxNewTokens": self.max_new_tokens,
