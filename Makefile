@@ -209,7 +209,7 @@ test-resume: setup ## kills, damaged checkpoints, a full disk, other numbers of 
 	$(BIN)/python benchmarks/resume/faults.py
 
 .PHONY: bench-train
-bench-train: $(BENCH)/.requirements ## samples per second and peak memory against TRL's OnlineDPOTrainer (20 minutes; LIMIT=--quick: 4)
+bench-train: $(BENCH)/.requirements ## samples per second and peak memory against TRL's OnlineDPOTrainer (20 minutes; LIMIT=--quick: 8)
 	DS_ACCELERATOR=cpu $(BENCH)/bin/python benchmarks/train/bench.py $(LIMIT)
 
 KWOK := $(or $(SRO_CACHE),$(HOME)/.cache/sro)/kwok-0.8.0/kwok
