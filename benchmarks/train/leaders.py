@@ -1,6 +1,5 @@
 """The leaders of `make bench-train` as transformers folders, made once and kept in `.cache/bench-train`."""
 
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -57,7 +56,6 @@ def _unpack(folder: Path) -> None:
 
 
 def _warm_start(folder: Path) -> None:
-    os.environ["LOCAL_RANK"] = "0"  # DeepSpeed reads it itself.
     world = join({"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1"})
     try:
         run(_config(folder, steps=1, batchSize=16), world, StopRequest(), RecordingReporter())

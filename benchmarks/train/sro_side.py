@@ -28,7 +28,6 @@ def main() -> None:
             meter.step_ended(progress.step)
 
     with tempfile.TemporaryDirectory() as folder:
-        os.environ["LOCAL_RANK"] = "0"  # DeepSpeed reads it itself.
         world = join({"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1"})
         run(workload.config(Path(folder)), world, StopRequest(), RecordingReporter(then))
         rows = [json.loads(line) for line in (Path(folder) / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
+from sro_api.admission import validate_manifest
 from sro_api.status import AttemptStatus, PodExit, SROJobStatus
+from sro_api.v1alpha1 import SROJob
 from sro_operator.observed import AttemptJob, Observed, Refusal, TerminationNote, TrainerPod
 from sro_operator.status import invalid_status, is_finished, next_status
-from sro_operator.testing import EPOCH, make_job
+from sro_operator.testing import EPOCH, make_job, make_manifest
 
 ENDED = EPOCH + timedelta(seconds=60)
 NOW = EPOCH + timedelta(seconds=100)
@@ -464,3 +467,27 @@ def test_a_smaller_attempt_is_up_with_as_many_pods_as_it_has() -> None:
     # Its Job's size is not taken at its word: somebody may have edited it.
     edited = next_status(job, Observed(jobs=(gang(2, nodes=2),), pods=(pod(0, attempt=2),)), NOW)
     assert (edited.phase, edited.attempts[1].nodes) == ("Running", 1)
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+@pytest.mark.parametrize("warm_start", [None, {"steps": 5, "batchSize": 12}])
+def test_an_attempt_shrinks_to_what_admission_would_let_the_job_ask_for(
+    processes: int, warm_start: dict[str, int] | None
+) -> None:
+    def manifest(nodes: int) -> dict[str, object]:
+        compute = {"nodes": nodes, "processesPerNode": processes, "minNodes": 1, "shrinkAfterSeconds": 99}
+        leader = {"model": "pvc://models/leader", **({"warmStart": warm_start} if warm_start else {})}
+        optimization = {"batchSize": 24, "steps": 5, "gradientAccumulationSteps": 2}
+        return make_manifest(compute=compute, leader=leader, optimization=optimization)
+
+    def admitted(nodes: int) -> bool:
+        return not validate_manifest(json.dumps(manifest(nodes)))
+
+    job = SROJob.model_validate(manifest(12 // processes if warm_start is None else 6))
+    for placed in range(1, job.spec.compute.nodes):
+        pods = tuple(
+            pod(index) if index < placed else pod(index, "Pending", waiting="Unschedulable: no")
+            for index in range(job.spec.compute.nodes)
+        )
+        (attempt,) = next_status(job, Observed(jobs=(gang(),), pods=pods), NOW).attempts
+        assert attempt.next_nodes == max(nodes for nodes in range(1, placed + 1) if admitted(nodes))

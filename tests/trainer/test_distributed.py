@@ -44,4 +44,6 @@ def test_a_silent_rank_is_not_waited_for_in_deepspeeds_exchanges(tmp_path: Path)
         assert ranks[0].returncode == 74
         assert "rank 0: another rank is gone or silent" in said
     finally:
-        ranks[1].communicate()
+        for process in ranks:
+            process.kill()
+            process.communicate()

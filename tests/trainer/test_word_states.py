@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from tokenizers import Tokenizer, models, pre_tokenizers
-from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
+from transformers import BertConfig, BertModel, PreTrainedTokenizerFast, RobertaConfig, RobertaModel
 
 from sro_trainer.word_states import WordReader
 
@@ -15,19 +15,24 @@ ROOM = POSITIONS - 2
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", *"abcdefgh", *"-!"]
 
 
-@pytest.fixture(scope="module")
-def reader() -> WordReader:
+@pytest.fixture(scope="module", params=["BERT", "RoBERTa"])
+def reader(request: pytest.FixtureRequest) -> WordReader:
     tokenizer = Tokenizer(models.WordLevel({word: number for number, word in enumerate(WORDS)}, unk_token="[UNK]"))
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     torch.manual_seed(0)
-    config = BertConfig(
-        vocab_size=len(WORDS), hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16,
-        max_position_embeddings=POSITIONS,
-    )  # fmt: skip
+    size = {
+        "vocab_size": len(WORDS), "hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16,
+    }  # fmt: skip
+    model = (
+        BertModel(BertConfig(**size, max_position_embeddings=POSITIONS))
+        if request.param == "BERT"
+        # Its first position is the one after the padding token's id.
+        else RobertaModel(RobertaConfig(**size, max_position_embeddings=POSITIONS + 1, pad_token_id=0))
+    )
     fast = PreTrainedTokenizerFast(
         tokenizer_object=tokenizer, cls_token="[CLS]", sep_token="[SEP]", pad_token="[PAD]", unk_token="[UNK]"
     )
-    return WordReader(BertModel(config).eval(), fast, is_causal=False)
+    return WordReader(model.eval(), fast, is_causal=False)
 
 
 @pytest.mark.parametrize(

@@ -81,15 +81,18 @@ def running_seconds(attempts: Iterable[AttemptStatus], now: datetime) -> float:
     return sum(((attempt.end_time or now) - attempt.start_time).total_seconds() for attempt in attempts)
 
 
-def nodes_of(job: SROJob, attempts: Iterable[AttemptStatus], number: int) -> int | None:
-    """Pods that an attempt is made of, by what the one before it left; None if nothing is known of that one.
+def nodes_of(job: SROJob, attempts: Iterable[AttemptStatus], found: AttemptJob) -> int:
+    """Pods that an attempt was made of, by what the one before it left.
 
-    Not by its Job, whose size anybody with the right can edit.
+    By its Job only where nothing is known of that one: anybody with the right can edit a Job's size.
     """
-    if number == 1:
-        return job.spec.compute.nodes
-    before = next((attempt for attempt in attempts if attempt.number == number - 1), None)
-    return None if before is None else before.next_nodes or job.spec.compute.nodes
+    before = next((attempt for attempt in attempts if attempt.number == found.attempt - 1), None)
+    return found.nodes if before is None and found.attempt > 1 else next_nodes(job, before)
+
+
+def next_nodes(job: SROJob, before: AttemptStatus | None) -> int:
+    """Pods that an attempt is made of after this one, or the first after none."""
+    return (before.next_nodes if before is not None else None) or job.spec.compute.nodes
 
 
 def failure_of(found: AttemptJob, pods: Iterable[TrainerPod], recorded: tuple[PodExit, ...] = ()) -> Ending:
@@ -166,7 +169,7 @@ def _updated(
         return attempt
     if found is None:
         return attempt if any(pod.is_live for pod in pods) else _vanished(attempt, job, now)
-    nodes = nodes_of(job, before, attempt.number) or found.nodes
+    nodes = nodes_of(job, before, found)
     attempt = attempt.model_copy(update={"start_time": found.started or found.created, "nodes": nodes})
     if found.finished == "Complete":
         message = f"all {nodes} pods completed"

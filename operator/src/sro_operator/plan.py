@@ -9,7 +9,7 @@ from sro_api.labels import FAILURE_REASONS, REASON_NODES_SHORT, REASON_SUSPENDED
 from sro_api.sources import parse_uri
 from sro_api.status import AttemptStatus, SROJobStatus
 from sro_api.v1alpha1 import SROJob
-from sro_operator.attempts import EVIDENCE_SECONDS, running_seconds
+from sro_operator.attempts import EVIDENCE_SECONDS, next_nodes, running_seconds
 from sro_operator.observed import AttemptJob, Observed
 from sro_operator.settings import OperatorSettings
 from sro_operator.status import is_finished
@@ -96,8 +96,7 @@ def _next_plan(
         return Plan(recheck_seconds=wait)
     number = newest.number + 1 if newest else 1
     superfluous = tuple(found for found in observed.jobs if found.attempt < number - 1 - settings.kept_attempts)
-    nodes = (newest.next_nodes if newest else None) or job.spec.compute.nodes
-    start = StartAttempt(number=number, resumed_from_step=_resume_step(job), nodes=nodes)
+    start = StartAttempt(number=number, resumed_from_step=_resume_step(job), nodes=next_nodes(job, newest))
     return Plan(actions=(*(DeleteAttempt(job=found) for found in superfluous), start))
 
 

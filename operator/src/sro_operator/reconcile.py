@@ -210,7 +210,7 @@ class _Look:
             text = record_text(attempts)
         made = desired_children(
             self._job, self._owner._settings, gang.attempt, resumed_from_step=gang.resumed_from_step, record=text,
-            nodes=nodes_of(self._job, attempts, gang.attempt) or gang.nodes,
+            nodes=nodes_of(self._job, attempts, gang),
         )  # fmt: skip
         return await self._children.mend(self._key, made)
 
@@ -218,7 +218,7 @@ class _Look:
         gang = observed.jobs[-1] if observed.jobs else None
         if gang is None or gang.is_suspended or gang.is_deleting or gang.is_failing or gang.finished is not None:
             return ""
-        nodes = nodes_of(self._job, self._job.status.attempts, gang.attempt) or gang.nodes
+        nodes = nodes_of(self._job, self._job.status.attempts, gang)
         age = (self._owner._now() - (gang.started or gang.created)).total_seconds()
         if age < PODS_PATIENCE_SECONDS or len(observed.pods_of(gang.attempt)) >= nodes:
             return ""

@@ -80,13 +80,18 @@ class View:
         return limit is not None and bool(self.attempts) and running_seconds(self.attempts, self.now) >= limit
 
     @property
+    def startup_seconds(self) -> float | None:
+        """How long the newest attempt's pods have had to start; None unless they are to and some have not."""
+        gang = self.gang
+        if not self.is_open or gang is None or gang.is_failing or gang.is_suspended or self.is_up:
+            return None
+        return (self.now - (gang.started or gang.created)).total_seconds()
+
+    @property
     def startup_left(self) -> float | None:
         """Seconds until the newest attempt's pods should have started; None where no limit runs."""
-        limit = self.job.spec.run_policy.startup_timeout_seconds
-        gang = self.gang
-        if limit is None or not self.is_open or gang is None or gang.is_failing or gang.is_suspended or self.is_up:
-            return None
-        return limit - (self.now - (gang.started or gang.created)).total_seconds()
+        limit, waited = self.job.spec.run_policy.startup_timeout_seconds, self.startup_seconds
+        return None if limit is None or waited is None else limit - waited
 
     @property
     def fitting_nodes(self) -> int | None:
@@ -100,12 +105,9 @@ class View:
     @property
     def shrink_left(self) -> float | None:
         """Seconds until the newest attempt gives way to one of `fitting_nodes`; None while that is not in question."""
-        gang = self.gang
-        if not self.is_open or gang is None or gang.is_failing or gang.is_suspended or self.is_up:
+        waited = self.startup_seconds
+        if waited is None or self.fitting_nodes is None:
             return None
-        if self.fitting_nodes is None:
-            return None
-        waited = (self.now - (gang.started or gang.created)).total_seconds()
         return self.job.spec.compute.shrink_after_seconds - waited
 
     @property

@@ -107,7 +107,7 @@ def join(environment: Mapping[str, str]) -> World:
         raise RendezvousError(
             f"rank {rank}: the {size} ranks did not meet within {patience.seconds} s: {reason}"
         ) from error
-    _attach_deepspeed(timedelta(seconds=silence))
+    _attach_deepspeed(local_rank, timedelta(seconds=silence))
     return world
 
 
@@ -147,7 +147,9 @@ def _store(environment: Mapping[str, str], rank: int, size: int, patience: timed
     return TCPStore(address, port, size, is_master=rank == 0, timeout=patience, wait_for_workers=True)
 
 
-def _attach_deepspeed(silence: timedelta) -> None:
+def _attach_deepspeed(local_rank: int, silence: timedelta) -> None:
+    # It reads this itself, wherever else a rank is told.
+    os.environ["LOCAL_RANK"] = str(local_rank)
     # On a CPU, DeepSpeed would compile a shared-memory operator here, which fails where there is no compiler.
     deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
     deepspeed.init_distributed(verbose=False)

@@ -183,8 +183,6 @@ class ScriptedScreener:
 def world_of_one() -> World:
     """This process alone, once per process: DeepSpeed cannot join a second world."""
     os.environ.setdefault("DS_ACCELERATOR", "cpu")
-    # DeepSpeed reads it itself, wherever it is told the rank.
-    os.environ.setdefault("LOCAL_RANK", "0")
     torch.set_num_threads(1)
     world = join({"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1"})
     atexit.register(leave)

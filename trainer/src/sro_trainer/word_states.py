@@ -61,7 +61,7 @@ class WordReader:
 
     def _parts(self, words: Sequence[str]) -> list[_Encoded]:
         whole = self._encode(words)
-        positions = getattr(self._model.config, "max_position_embeddings", None)
+        positions = _positions(self._model)
         if positions is None or len(whole.ids) <= positions:
             return [whole]
         begin, end = self._frame()
@@ -141,6 +141,15 @@ def _cut_off(model: Any, layers: int, field: str) -> Any:
         if hasattr(model, name):
             setattr(model, name, nn.Identity())
     return model
+
+
+def _positions(model: Any) -> int | None:
+    """Tokens that the model can read at once; None where there is no limit."""
+    positions: int | None = getattr(model.config, "max_position_embeddings", None)
+    table = getattr(getattr(model, "embeddings", None), "position_embeddings", None)
+    padding = getattr(table, "padding_idx", None)
+    # RoBERTa and its kin count positions from behind the padding's.
+    return positions if positions is None or padding is None else positions - padding - 1
 
 
 def _cut(whole: _Encoded, begin: list[int], end: list[int], positions: int) -> list[_Encoded]:
