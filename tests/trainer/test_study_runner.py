@@ -185,6 +185,36 @@ def test_a_stopped_study_checkpoints_and_says_that_it_can_go_on(tmp_path: Path, 
     assert not cell(tmp_path, "t-next-s0").exists()
 
 
+def test_cells_train_side_by_side_and_are_stopped_together(tmp_path: Path, leader: Path, started: Start) -> None:
+    betas = [{"name": f"b{number}", "patch": {"method": {"beta": 0.1 * number}}} for number in (1, 2, 3)]
+    file = study_in(tmp_path, leader, steps=100_000, sharedWarmStart=True, include=betas)
+    run = started(file, "--at-once", "2")
+    for name in ("t-b1-s0", "t-b2-s0"):
+        await_step(run, cell(tmp_path, name) / "metrics.jsonl", 2)
+    run.send_signal(signal.SIGINT)
+    code, output = ended(run)
+    assert code == ExitCode.TERMINATED, output
+    for name in ("t-b1-s0", "t-b2-s0"):
+        outcome = Outcome.read(cell(tmp_path, name))
+        assert outcome is not None
+        assert (outcome.state, outcome.exit_code) == ("Unfinished", ExitCode.TERMINATED)
+    assert not cell(tmp_path, "t-b3-s0").exists()
+
+
+def test_cells_side_by_side_learn_what_they_learn_alone(tmp_path: Path, leader: Path, started: Start) -> None:
+    betas = [{"name": f"b{number}", "patch": {"method": {"beta": 0.1 * number}}} for number in (1, 2, 3)]
+    losses = []
+    for arguments in ((), ("--at-once", "3")):
+        folder = tmp_path / f"run{len(losses)}"
+        folder.mkdir()
+        code, output = ended(started(study_in(folder, leader, sharedWarmStart=True, include=betas), *arguments))
+        assert code == ExitCode.COMPLETE, output
+        files = [cell(folder, f"t-b{number}-s0") / "metrics.jsonl" for number in (1, 2, 3)]
+        losses.append([[json.loads(line)["loss"] for line in file.read_text().splitlines()] for file in files])
+    assert losses[0] == losses[1]
+    assert all(len(rows) == 2 for rows in losses[0])
+
+
 def test_a_cell_over_its_time_fails_and_the_next_one_runs(tmp_path: Path, leader: Path, started: Start) -> None:
     file = study_in(tmp_path, leader, include=[PLAIN, {"name": "next", "patch": {"method": {"beta": 0.2}}}])
     code, output = ended(started(file, "--cell-seconds", "1"))

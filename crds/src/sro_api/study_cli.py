@@ -47,9 +47,11 @@ class StudyRequest:
     limit: int | None = None
     """At most so many cells are started."""
     until_seconds: float | None = None
-    """After so long the running cell is stopped, after a checkpoint."""
+    """After so long what runs is stopped, after a checkpoint."""
     cell_seconds: float | None = None
     """A cell that takes longer fails."""
+    at_once: int = 1
+    """On this machine so many cells train side by side."""
     again: bool = False
     """Try failed cells again."""
     fresh: bool = False
@@ -127,6 +129,13 @@ def _parser() -> argparse.ArgumentParser:
         "--until-seconds", type=_positive, metavar="S", help="stop after a checkpoint when S seconds have passed"
     )
     here.add_argument("--cell-seconds", type=_positive, metavar="S", help="in place of spec.cellSeconds")
+    here.add_argument(
+        "--at-once",
+        type=_positive_int,
+        default=1,
+        metavar="N",
+        help="train N cells side by side, as on a GPU that holds them",
+    )
     cluster = parser.add_argument_group("on a cluster")
     cluster.add_argument("-n", "--namespace", metavar="NS", help="of the jobs; that of the current context if absent")
     cluster.add_argument(
@@ -157,6 +166,7 @@ def _request(options: argparse.Namespace) -> StudyRequest:
         limit=options.limit,
         until_seconds=options.until_seconds,
         cell_seconds=options.cell_seconds or spec.cell_seconds,
+        at_once=options.at_once,
         again=options.again,
         fresh=options.fresh,
         records=_records(file, output, options),

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
@@ -47,33 +47,38 @@ class Ending:
 
 
 class Stop:
-    """Passes the first signal on as SIGTERM and the second as SIGKILL."""
+    """Passes the first signal on to every trainer as SIGTERM and the second as SIGKILL."""
 
     def __init__(self) -> None:
         self.asked = 0
-        self._trainer: subprocess.Popen[bytes] | None = None
+        # What each trainer was told: how many signals. A handler cannot wait for a lock that its own thread may hold, and one
+        # operation on a dictionary is whole by itself.
+        self._told: dict[subprocess.Popen[bytes], int] = {}
 
     def __call__(self, _number: int, _frame: FrameType | None) -> None:
         self.asked += 1
-        self._pass_on()
+        for trainer in tuple(self._told):
+            self._pass_on(trainer)
 
     def attach(self, trainer: subprocess.Popen[bytes]) -> None:
-        """Name the process to stop; one that was asked for before is stopped at once."""
-        self._trainer = trainer
-        self._pass_on()
+        """Name a process to stop; one that was asked for before is stopped at once."""
+        self._told[trainer] = 0
+        self._pass_on(trainer)
 
-    def detach(self) -> None:
+    def detach(self, trainer: subprocess.Popen[bytes]) -> None:
         """It has ended: its number may be another's by now."""
-        self._trainer = None
+        self._told.pop(trainer, None)
 
-    def _pass_on(self) -> None:
-        if self._trainer is None or self.asked == 0:
+    def _pass_on(self, trainer: subprocess.Popen[bytes]) -> None:
+        if self._told.get(trainer, self.asked) >= self.asked:
             return
+        self._told[trainer] = self.asked
         if self.asked == 1:
             # To the launcher alone, which tells its workers; a second SIGTERM could cut their checkpoint short.
-            self._trainer.send_signal(signal.SIGTERM)
+            trainer.send_signal(signal.SIGTERM)
         else:
-            os.killpg(self._trainer.pid, signal.SIGKILL)
+            with suppress(ProcessLookupError):
+                os.killpg(trainer.pid, signal.SIGKILL)
 
 
 @contextmanager
@@ -106,7 +111,7 @@ def train(order: Order, stop: Stop) -> Ending:
     try:
         code, timed_out = _wait(trainer, order)
     finally:
-        stop.detach()
+        stop.detach(trainer)
     return Ending(code=code if code >= 0 else 128 - code, timed_out=timed_out)
 
 

@@ -1,4 +1,4 @@
-"""`sro study FILE`: the cells of a study in turn on this machine, each by the trainer in a process of its own."""
+"""`sro study FILE`: the cells of a study on this machine, in turn or some side by side, each by a trainer of its own."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +21,7 @@ from sro_api.study_cells import Cell
 from sro_api.study_cli import StudyRequest
 from sro_api.v1alpha1 import SROJob
 from sro_trainer.config import prepare_folders
+from sro_trainer.cores import available_cores
 from sro_trainer.errors import ConfigurationError
 from sro_trainer.local_run import MADE_BY_A_RUN, LocalRun, Place, missing, plan_job
 from sro_trainer.study.outcomes import (
@@ -77,7 +79,7 @@ def run(request: StudyRequest) -> int:
                 root=root,
                 lock=lock,
                 stop=stop,
-                teller=Teller(request.file.study.name, len(request.wanted)),
+                teller=Teller(request.file.study.name, len(request.wanted), at_once=request.at_once),
             )
             code = _run_cells(study)
     except ConfigurationError as error:
@@ -142,15 +144,42 @@ def _run_cells(study: LocalStudy) -> int:
     _refuse_others(before)
     todo = [cell for cell in wanted if _is_to_run(before[cell.name].state, again=request.again)]
     teller.begin([state.seconds for state in before.values() if state.state == "Finished"], todo=len(todo))
-    for cell in todo[: request.limit]:
-        if study.stop.asked or study.seconds_left <= 0:
-            break
-        outcome = _run_cell(cell, study)
-        outcome.write(folder_of(cell, study.root))
-        teller.ended(cell.name, outcome, folder_of(cell, study.root))
-        if cell.is_warm_start and outcome.state != "Finished":
-            break
+    _run_in_turn(todo[: request.limit], study)
     return _exit_code(wanted, study.root)
+
+
+def _run_in_turn(todo: Sequence[Cell], study: LocalStudy) -> None:
+    """The warm start that the others share, alone; then `at_once` of them at any time."""
+    if todo and todo[0].is_warm_start:
+        if _told(todo[0], study) != "Finished":
+            return
+        todo = todo[1:]
+    if study.request.at_once == 1:
+        for cell in todo:
+            _told(cell, study)
+        return
+    with ThreadPoolExecutor(max_workers=study.request.at_once) as pool:
+        for future in [pool.submit(_told, cell, study) for cell in todo]:
+            future.result()
+
+
+def _told(cell: Cell, study: LocalStudy) -> str | None:
+    """The state that a cell ended in, recorded and told; None if the study was stopped before it."""
+    if study.stop.asked or study.seconds_left <= 0:
+        return None
+    folder = folder_of(cell, study.root)
+    outcome = _run_cell(cell, study)
+    outcome.write(folder)
+    study.teller.ended(cell.name, outcome, folder)
+    return outcome.state
+
+
+def _threads(at_once: int) -> dict[str, str]:
+    """Each of several cells has its share of the cores, unless the environment says how many threads."""
+    if at_once == 1:
+        return {}
+    share = str(max(1, available_cores() // at_once))
+    return {name: os.environ.get(name, share) for name in ("OMP_NUM_THREADS", "SRO_SCREENER_THREADS")}
 
 
 def _refuse_missing(wanted: list[Cell], study: LocalStudy) -> None:
@@ -195,7 +224,7 @@ def _run_cell(cell: Cell, study: LocalStudy) -> Outcome:
     began = time.monotonic()
     # What all others need is not cut short for being longer than they are.
     limit = None if cell.is_warm_start else study.request.cell_seconds
-    ending, word = _train(planned, study, cell_seconds=None if limit is None else max(1.0, limit - used))
+    ending, word = _train(cell.name, planned, study, cell_seconds=None if limit is None else max(1.0, limit - used))
     seconds = used + time.monotonic() - began
     outcome = _outcome(ending, word, study, over_limit=limit is not None and seconds >= limit)
     if outcome.state == "Finished" and not study.request.file.study.spec.output.keep_models:
@@ -203,7 +232,9 @@ def _run_cell(cell: Cell, study: LocalStudy) -> Outcome:
     return outcome.model_copy(update={"seconds": round(seconds, 1), "tries": tries})
 
 
-def _train(planned: LocalRun, study: LocalStudy, *, cell_seconds: float | None) -> tuple[Ending, tuple[str, str]]:
+def _train(
+    cell: str, planned: LocalRun, study: LocalStudy, *, cell_seconds: float | None
+) -> tuple[Ending, tuple[str, str]]:
     """Train one cell; its end, and the reason and message of its last word."""
     planned.prepare()
     word = planned.folder / ".last-word.json"
@@ -213,10 +244,10 @@ def _train(planned: LocalRun, study: LocalStudy, *, cell_seconds: float | None) 
         order = Order(
             config_file=planned.config_file,
             log=log,
-            environment={"SRO_TERMINATION_LOG": str(word)},
+            environment={"SRO_TERMINATION_LOG": str(word), **_threads(study.request.at_once)},
             held=(study.lock,),
             seconds=min(limits, default=None),
-            tick=lambda: study.teller.tick(planned.folder),
+            tick=lambda: study.teller.tick(cell, planned.folder),
         )
         ending = train(order, study.stop)
     return ending, _last_word(word)

@@ -1,8 +1,9 @@
-"""What a person sees while a study runs: one line when a cell starts and ends, and on a terminal one that moves."""
+"""What a person sees while a study runs: one line when a cell starts and ends, and on a terminal one that moves for each."""
 
 from __future__ import annotations
 
 import json
+import threading
 from pathlib import Path
 
 from rich.status import Status
@@ -16,15 +17,19 @@ _TAIL_BYTES = 8192
 
 
 class Teller:
-    """Prints to standard error."""
+    """Prints to standard error; cells that run side by side tell it from threads of their own."""
 
-    def __init__(self, study: str, cells: int) -> None:
+    def __init__(self, study: str, cells: int, *, at_once: int = 1) -> None:
         self._study = study
         self._cells = cells
+        self._at_once = at_once
         self._todo = 0
+        self._number = 0
         self._seconds: list[float] = []
         self._status: Status | None = None
-        self._now = ""
+        self._running: dict[str, str] = {}
+        """Cell to where it is."""
+        self._telling = threading.RLock()
 
     def begin(self, seconds: list[float | None], *, todo: int) -> None:
         """Say what there is to do.
@@ -33,7 +38,7 @@ class Teller:
             seconds: that the finished cells took, where it is known.
             todo: cells that are to run.
         """
-        self._todo = todo
+        self._todo, self._number = todo, self._cells - todo
         self._seconds = [value for value in seconds if value]
         self._say(
             f"study {self._study}: {self._cells} cells, {self._cells - todo} of them done or failed, {todo} to run"
@@ -42,22 +47,24 @@ class Teller:
     def started(self, cell: str, planned: LocalRun) -> None:
         """A cell starts, or goes on."""
         how = "goes on" if planned.state == "unfinished" else "starts"
-        self._now = cell
-        self._say(f"[{self._cells - self._todo + 1}/{self._cells}] {cell} {how}{self._left()}")
-        if terminal().is_terminal:
-            self._status = terminal().status(cell)
-            self._status.start()
+        with self._telling:
+            self._number += 1
+            self._say(f"[{self._number}/{self._cells}] {cell} {how}{self._left()}")
+            self._show(cell, "starting")
 
-    def tick(self, folder: Path) -> None:
-        """Show where the running cell is; on a terminal alone."""
-        if self._status is not None:
-            self._status.update(f"{self._now}: {last_step(folder)}")
+    def tick(self, cell: str, folder: Path) -> None:
+        """Show where a running cell is; on a terminal alone."""
+        if terminal().is_terminal:
+            with self._telling:
+                self._show(cell, last_step(folder))
 
     def ended(self, cell: str, outcome: Outcome, folder: Path) -> None:
         """A cell ended."""
-        if self._status is not None:
-            self._status.stop()
-            self._status = None
+        with self._telling:
+            self._show(cell, None)
+            self._end(cell, outcome, folder)
+
+    def _end(self, cell: str, outcome: Outcome, folder: Path) -> None:
         if outcome.state != "Unfinished":
             self._todo -= 1
         if outcome.state == "Finished":
@@ -68,10 +75,27 @@ class Teller:
         else:
             self._say(f"{cell} stopped after a checkpoint; the same command goes on from it")
 
+    def _show(self, cell: str, where: str | None) -> None:
+        """The line that moves: where a cell is, or that it runs no more."""
+        if where is None:
+            self._running.pop(cell, None)
+        else:
+            self._running[cell] = where
+        if self._status is not None and not self._running:
+            self._status.stop()
+            self._status = None
+        if self._running and terminal().is_terminal:
+            text = "\n".join(f"{name}: {place}" for name, place in self._running.items())
+            if self._status is None:
+                self._status = terminal().status(text)
+                self._status.start()
+            self._status.update(text)
+
     def _left(self) -> str:
         if not self._seconds or not self._todo:
             return ""
-        return f"; about {duration(self._todo * sum(self._seconds) / len(self._seconds))} left for {self._todo} cells"
+        rounds = -(-self._todo // self._at_once)
+        return f"; about {duration(rounds * sum(self._seconds) / len(self._seconds))} left for {self._todo} cells"
 
     def _say(self, line: str) -> None:
         terminal().print(line, markup=False, highlight=False, soft_wrap=True)
