@@ -228,7 +228,9 @@ class FaultProxy:
         assert self._session is not None
         headers = {name: request.headers[name] for name in _PASSED_ON if name in request.headers}
         url, timeout = self._target + request.path_qs, aiohttp.ClientTimeout(total=None)
-        async with self._session.request(request.method, url, headers=headers, data=body, timeout=timeout) as answer:
+        async with self._session.request(
+            request.method, url, headers=headers, data=body or None, timeout=timeout
+        ) as answer:
             if seen.is_watch and answer.status == 200:
                 return await self._stream(request, answer)
             content = await self._content(seen, request.path_qs, answer)

@@ -69,6 +69,19 @@ def test_a_screener_that_says_nothing_is_refused() -> None:
         estimated_rates(verdicts_of([0.9, 0.1]), verdicts_of([0.2, 0.9]))
 
 
+@pytest.mark.parametrize(
+    ("rates", "clip", "costly"),
+    [((0.2, 0.2), None, False), ((0.4, 0.4), None, True), ((0.4, 0.4), 0.5, False), ((0.6, 0.0), None, True)],
+)
+def test_a_correction_whose_weights_spread_far_is_told_unless_they_are_clipped(
+    rates: tuple[float, float], clip: float | None, costly: bool
+) -> None:
+    weigher = Weigher(rates=ErrorRates(false_pass=rates[0], false_fail=rates[1]), clip=clip)
+    assert weigher.may_cost_more is costly
+    reached = max(abs(weigher.weights(verdicts_of([0.1, 0.9]))))
+    assert reached <= weigher.largest_weight + 1e-9
+
+
 @pytest.mark.parametrize("truth", [0.3, 1.0, 3.0])
 def test_the_sharpness_under_which_scores_were_drawn_is_found(truth: float) -> None:
     generator = np.random.default_rng(0)

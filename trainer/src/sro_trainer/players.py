@@ -164,7 +164,7 @@ def build_weigher(spec: SROJobSpec, follower: Follower, datasets: Datasets) -> W
     """
     noise, threshold = spec.method.verdict_noise, spec.screener.threshold
     if not spec.method.needs_certain_rows:
-        return Weigher(rates=known_rates(noise), threshold=threshold, clip=noise.clip)
+        return _told(Weigher(rates=known_rates(noise), threshold=threshold, clip=noise.clip))
     # The follower errs here as it does in the game, so that nothing is learnt of it that a real run could not see.
     toxic, neutral = (
         follower.verdicts(texts, [f"certain/{kind}/{row}" for row in range(len(texts))])
@@ -180,7 +180,20 @@ def build_weigher(spec: SROJobSpec, follower: Follower, datasets: Datasets) -> W
             "sharpness": sharpness, "toxic_rows": len(toxic.passed), "neutral_rows": len(neutral.passed),
         },
     )  # fmt: skip
-    return Weigher(rates=rates, sharpness=sharpness, threshold=threshold, clip=noise.clip)
+    return _told(Weigher(rates=rates, sharpness=sharpness, threshold=threshold, clip=noise.clip))
+
+
+def _told(weigher: Weigher) -> Weigher:
+    if weigher.may_cost_more:
+        logger.warning(
+            "spec.method.verdictNoise: with so many errors the correction may cost more than they do; clip bounds its weights",
+            extra={
+                "false_pass_rate": weigher.rates.false_pass,
+                "false_fail_rate": weigher.rates.false_fail,
+                "largest_weight": weigher.largest_weight,
+            },
+        )
+    return weigher
 
 
 def known_rates(noise: VerdictNoiseSpec) -> ErrorRates:

@@ -14,6 +14,9 @@ from sro_trainer.verdicts import Verdicts
 MOST_ERRORS = 0.9
 """The sum of both error rates from which on an estimate is refused: weights would be ten times a verdict."""
 
+MANY_ERRORS = 0.5
+"""The sum from which on the correction can cost more than the errors: in whole runs it kept all of J at 0.4 and 0.8 of it at 0.8."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class ErrorRates:
@@ -23,6 +26,11 @@ class ErrorRates:
     """Of the texts that should fail, the share that passes."""
     false_fail: float = 0.0
     """Of the texts that should pass, the share that fails."""
+
+    @property
+    def together(self) -> float:
+        """a + b: what is left of 1 divides the corrected weights."""
+        return self.false_pass + self.false_fail
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +43,18 @@ class Weigher:
     """k of the soft verdict sigmoid(k (log-odds of the threshold - log-odds of the score)); None takes verdicts as they are."""
     threshold: float = 0.5
     clip: float | None = None
+
+    @property
+    def may_cost_more(self) -> bool:
+        """Whether the variance of the correction can cost more than the errors that it is for."""
+        return self.clip is None and self.rates.together > MANY_ERRORS
+
+    @property
+    def largest_weight(self) -> float:
+        """That a verdict can have on either side of a row."""
+        a, b = self.rates.false_pass, self.rates.false_fail
+        largest = (1 - min(a, b)) / (1 - a - b)
+        return largest if self.clip is None else min(largest, 1 + self.clip)
 
     def weights(self, verdicts: Verdicts) -> NDArray[np.float64]:
         """s of each row, shape (n,)."""
@@ -86,7 +106,7 @@ def estimated_rates(toxic: Verdicts, neutral: Verdicts) -> ErrorRates:
         DataError: the screener errs so often that its verdicts cannot be corrected.
     """
     rates = ErrorRates(false_pass=float(toxic.passed.mean()), false_fail=float(1 - neutral.passed.mean()))
-    if rates.false_pass + rates.false_fail > MOST_ERRORS:
+    if rates.together > MOST_ERRORS:
         raise DataError(
             f"spec.method.verdictNoise.correction: the screener passes {rates.false_pass:.2f} of the toxic and fails "
             f"{rates.false_fail:.2f} of the neutral rows that were kept from its fit; together they must not exceed {MOST_ERRORS}"

@@ -252,11 +252,16 @@ def _curves(file: StudyFile, results: Sequence[CellResult]) -> Iterator[CurveEnt
                 yield CurveEntry(panel=panel.name, line=line.name, figure=curve.figure, points=tuple(points))
 
 
+_NAMED = 8
+"""Of cells that are missing; `--list` has them all."""
+
+
 def _missing(results: Sequence[CellResult], finished: Sequence[CellResult], baselines: Sequence[str]) -> Iterator[str]:
     for state, said in (("Failed", "failed"), ("Unfinished", "not finished"), ("Waiting", "not started")):
         names = [result.cell.name for result in results if result.state.state == state]
         if names:
-            yield f"{len(names)} of {len(results)} cells {said}: {', '.join(names)}"
+            more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+            yield f"{len(names)} of {len(results)} cells {said}: {', '.join(names[:_NAMED])}{more}"
     bare = [result.cell.name for result in finished if TRAINED not in result.rows]
     if bare:
         yield f"no per-row figures, so no intervals and no comparisons, of: {', '.join(bare)}"
