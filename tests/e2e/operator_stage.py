@@ -14,7 +14,9 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -274,6 +276,16 @@ class Stage:
         text = json.dumps({"spec": {"runPolicy": run_policy}})
         self.kubectl("patch", "srojob", name, "-n", self.namespace, "--type=merge", "-p", text)
 
+    @contextmanager
+    def claims(self) -> Iterator[None]:
+        """The volume claims that a pod of `submit` mounts, each bound to a volume of its own."""
+        volumes = {f"{self.namespace}-{claim}": claim for claim in ("data", "models", "results")}
+        self.kubectl.apply(
+            [made for volume, claim in volumes.items() for made in _bound(volume, claim, self.namespace)]
+        )
+        yield
+        self.kubectl("delete", "pv", *volumes, "--wait=false")
+
     def names(self, kind: str) -> set[str]:
         """Names of the objects of one kind that the operator made here."""
         listed = self.kubectl.get(kind, "-n", self.namespace, "-l", "app.kubernetes.io/managed-by=sro-operator")[
@@ -300,6 +312,34 @@ def sro_job(name: str, namespace: str, **changes: object) -> Manifest:
     }
     metadata = {"name": name, "namespace": namespace}
     return {"apiVersion": "sro.dev/v1alpha1", "kind": "SROJob", "metadata": metadata, "spec": {**spec, **changes}}
+
+
+def add_node(kubectl: Kubectl, name: str, *, pods: int, labels: dict[str, str] | None = None) -> None:
+    """A node without a kubelet, with room for so many pods, for as long as the node controller believes in it."""
+    now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    ready = {
+        "type": "Ready", "status": "True", "reason": "KubeletReady", "lastHeartbeatTime": now, "lastTransitionTime": now,
+    }  # fmt: skip
+    size = {"cpu": "64", "memory": "512Gi", "pods": str(pods)}
+    kubectl.apply([{"apiVersion": "v1", "kind": "Node", "metadata": {"name": name, "labels": labels or {}}}])
+    status = {"status": {"conditions": [ready], "capacity": size, "allocatable": size}}
+    kubectl("patch", "node", name, "--subresource=status", "--type=merge", "-p", json.dumps(status))
+
+
+def _bound(volume: str, claim: str, namespace: str) -> tuple[Manifest, Manifest]:
+    """A volume and the claim that it is kept for."""
+    shape = {"accessModes": ["ReadWriteMany"], "storageClassName": ""}
+    kept_for = {"namespace": namespace, "name": claim}
+    return (
+        {
+            "apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": volume},
+            "spec": {**shape, "capacity": {"storage": "1Gi"}, "claimRef": kept_for, "hostPath": {"path": "/nowhere"}},
+        },
+        {
+            "apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": kept_for,
+            "spec": {**shape, "volumeName": volume, "resources": {"requests": {"storage": "1Gi"}}},
+        },
+    )  # fmt: skip
 
 
 def condition(status: Manifest, kind: str) -> Manifest:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from operator_stage import (  # noqa: E402
     Manifest,
     OperatorProcess,
     Stage,
+    add_node,
     condition,
     true_conditions,
     wait_until,
@@ -280,39 +280,12 @@ def test_pods_that_do_not_start_in_time_fail_the_job_and_say_why(stage: Stage) -
 
 @pytest.fixture
 def one_place(stage: Stage) -> Iterator[str]:
-    """A node that takes one pod, for as long as the node controller believes in it, and the claims that a pod mounts."""
-    now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    ready = {
-        "type": "Ready", "status": "True", "reason": "KubeletReady", "lastHeartbeatTime": now, "lastTransitionTime": now,
-    }  # fmt: skip
-    size = {"cpu": "64", "memory": "512Gi", "pods": "1"}
+    """A node that takes one pod, and the claims that a pod mounts."""
     name = f"place-of-{stage.namespace}"
-    volumes = {f"{stage.namespace}-{claim}": claim for claim in ("data", "models", "results")}
-    node = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": name}}
-    stage.kubectl.apply(
-        [node, *(made for volume, claim in volumes.items() for made in bound(volume, claim, stage.namespace))]
-    )
-    status = {"status": {"conditions": [ready], "capacity": size, "allocatable": size}}
-    stage.kubectl("patch", "node", name, "--subresource=status", "--type=merge", "-p", json.dumps(status))
-    yield name
-    stage.kubectl("delete", "node", name)
-    stage.kubectl("delete", "pv", *volumes, "--wait=false")
-
-
-def bound(volume: str, claim: str, namespace: str) -> tuple[dict[str, Any], dict[str, Any]]:
-    """A volume and the claim that it is kept for."""
-    shape = {"accessModes": ["ReadWriteMany"], "storageClassName": ""}
-    kept_for = {"namespace": namespace, "name": claim}
-    return (
-        {
-            "apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": volume},
-            "spec": {**shape, "capacity": {"storage": "1Gi"}, "claimRef": kept_for, "hostPath": {"path": "/nowhere"}},
-        },
-        {
-            "apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": kept_for,
-            "spec": {**shape, "volumeName": volume, "resources": {"requests": {"storage": "1Gi"}}},
-        },
-    )  # fmt: skip
+    with stage.claims():
+        add_node(stage.kubectl, name, pods=1)
+        yield name
+        stage.kubectl("delete", "node", name)
 
 
 def test_with_nodes_for_fewer_pods_the_next_attempt_has_fewer(stage: Stage, one_place: str) -> None:

@@ -21,6 +21,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "cluster"))
 
 from chart_release import Releases, sro_job
 from chart_rendering import Manifest, Values, environment
+from pod_groups import pod_group_crd
 from sro_cluster.client import Kubectl, kubectl_of
 from sro_cluster.controlplane import ControlPlane
 from sro_cluster.errors import ClusterError
@@ -59,7 +60,10 @@ LIVES = (
 @pytest.fixture(scope="module")
 def control_plane() -> Iterator[ControlPlane]:
     """A cluster of this module's own, which keeps a record of every request."""
-    with ControlPlane(audit=True) as started:
+    with ControlPlane(audit=True, gangs=True) as started:
+        kubectl_of(started.binaries, started.kubeconfig).apply(
+            [pod_group_crd("scheduling.x-k8s.io/v1alpha1"), pod_group_crd("scheduling.volcano.sh/v1beta1")]
+        )
         yield started
 
 
@@ -87,6 +91,8 @@ def life(
         operator = start_operator(control_plane, kubectl, planned.namespace, folder / "kubeconfig", log)
         try:
             live_a_life(kubectl, planned.team)
+            for scheduler, group in GANGS.items():
+                live_as_a_gang(kubectl, planned.team, scheduler, f"podgroups.{group}")
         except ClusterError as error:
             log.seek(0)
             pytest.fail(f"{error}; the operator said:\n{log.read()[-4000:]}")
@@ -144,6 +150,29 @@ def live_a_life(kubectl: Kubectl, namespace: str) -> None:
     kubectl("wait", "--for=delete", "srojob/tiny", "-n", namespace, "--timeout=90s")
 
 
+GANGS = {
+    "Kubernetes": "scheduling.k8s.io",
+    "Coscheduling": "scheduling.x-k8s.io",
+    "Volcano": "scheduling.volcano.sh",
+}
+
+
+def live_as_a_gang(kubectl: Kubectl, namespace: str, scheduler: str, groups: str) -> None:
+    """A job whose pods start together or not at all; its group is edited, and goes when the job is told to pause."""
+    job = sro_job(namespace, scheduler.lower())
+    job["spec"]["compute"] = {"nodes": 2, "gangScheduling": scheduler}
+    job["spec"]["output"] = {"uri": "pvc://results/run"}
+    kubectl("create", "-f", "-", stdin=json.dumps(job))
+    group = f"{groups}/{scheduler.lower()}-a1"
+    kubectl("wait", "--for=create", group, "-n", namespace, "--timeout=90s")
+    kubectl("wait", "--for=create", f"job/{scheduler.lower()}-a1", "-n", namespace, "--timeout=90s")
+    put_back(kubectl, namespace, scheduler.lower(), group)
+    paused = json.dumps({"spec": {"runPolicy": {"suspend": True}}})
+    kubectl("patch", "srojob", scheduler.lower(), "-n", namespace, "--type=merge", "-p", paused)
+    kubectl("wait", "--for=delete", group, "-n", namespace, "--timeout=90s")
+    kubectl("delete", "srojob", scheduler.lower(), "-n", namespace)
+
+
 def wait_for_reason(kubectl: Kubectl, namespace: str, reason: str) -> None:
     """Wait until the job is queued for this reason."""
     path = f"jsonpath={{.status.conditions[?(@.type=='Queued')].reason}}={reason}"
@@ -153,10 +182,15 @@ def wait_for_reason(kubectl: Kubectl, namespace: str, reason: str) -> None:
 def edit_children(kubectl: Kubectl, namespace: str) -> None:
     """Take a label from each child, and wait until it is back."""
     for child in ("serviceaccount/tiny-trainer", "role/tiny-trainer", "rolebinding/tiny-trainer", "job/tiny-a1"):
-        kubectl("label", child, "-n", namespace, "sro.dev/job-uid=another", "--overwrite")
-        uid = kubectl.get("srojob", "tiny", "-n", namespace)["metadata"]["uid"]
-        path = f"jsonpath={{.metadata.labels['sro\\.dev/job-uid']}}={uid}"
-        kubectl("wait", f"--for={path}", child, "-n", namespace, "--timeout=90s")
+        put_back(kubectl, namespace, "tiny", child)
+
+
+def put_back(kubectl: Kubectl, namespace: str, job: str, child: str) -> None:
+    """Take a label from a child of a job, and wait until it is back."""
+    kubectl("label", child, "-n", namespace, "sro.dev/job-uid=another", "--overwrite")
+    uid = kubectl.get("srojob", job, "-n", namespace)["metadata"]["uid"]
+    path = f"jsonpath={{.metadata.labels['sro\\.dev/job-uid']}}={uid}"
+    kubectl("wait", f"--for={path}", child, "-n", namespace, "--timeout=90s")
 
 
 def end_pod(kubectl: Kubectl, pod: Manifest, exit_code: int) -> None:

@@ -320,6 +320,64 @@ def test_what_cannot_be_put_right_is_said_in_the_condition() -> None:
     assert "put right" not in queued["message"]
 
 
+GROUPS = {"scheduling.k8s.io": "scheduling.k8s.io/v1alpha2"}
+
+
+def with_groups(**compute: object) -> World:
+    """A cluster that knows PodGroups."""
+    world = World(compute={"nodes": 2, **compute}, runPolicy={"maxRestarts": 5})
+    world.reconciler.pod_groups = dict(GROUPS)
+    return world
+
+
+def test_an_attempt_has_a_group_of_its_own_which_goes_with_it() -> None:
+    world = with_groups()
+    world.look()
+    assert world.cluster.get("PodGroup", "demo-a1")["spec"] == {"schedulingPolicy": {"gang": {"minCount": 2}}}
+    assert world.writes_of(look=2) == []
+    for number in (1, 2, 3, 4):
+        world.fail_attempt(number)
+        world.look()
+        world.cluster.remove_pods(number)
+        world.clock.advance(3600)
+        world.look()
+    kinds = {(kind, name) for kind, _, name in world.cluster.objects if kind in ("Job", "PodGroup")}
+    kept = ("demo-a2", "demo-a3", "demo-a4", "demo-a5")
+    assert kinds == {(kind, name) for kind in ("Job", "PodGroup") for name in kept}
+
+
+def test_a_group_that_was_deleted_or_relabelled_is_put_right() -> None:
+    world = with_groups()
+    world.look()
+    world.cluster.remove("PodGroup", "demo-a1")
+    assert world.writes_of(look=2) == ["create PodGroup demo-a1"]
+    stored = copy.deepcopy(world.cluster.get("PodGroup", "demo-a1"))
+    stored["metadata"]["labels"]["sro.dev/attempt"] = "7"
+    world.cluster.put(stored)
+    assert world.writes_of(look=2) == ["apply PodGroup demo-a1"]
+
+
+def test_an_attempt_keeps_the_group_that_it_was_made_with() -> None:
+    world = World()
+    world.look()
+    world.reconciler.pod_groups = dict(GROUPS)
+    assert world.writes_of(look=2) == []
+
+
+def test_a_gang_that_the_cluster_cannot_schedule_waits_and_says_what_is_missing() -> None:
+    world = with_groups(gangScheduling="Volcano")
+    assert world.look() == REFUSED_RECHECK_SECONDS
+    (accepted,) = [entry for entry in world.status["conditions"] if entry["type"] == "Accepted"]
+    assert accepted["message"].startswith(
+        "spec.compute.gangScheduling: 'Volcano' needs PodGroups of scheduling.volcano.sh"
+    )
+    assert [kind for kind, _, _ in world.cluster.objects] == ["SROJob"]
+    world.reconciler.pod_groups["scheduling.volcano.sh"] = "scheduling.volcano.sh/v1beta1"
+    world.look()
+    assert world.cluster.get("PodGroup", "demo-a1")["spec"] == {"minMember": 2}
+    assert world.status["phase"] == "Queued"
+
+
 def test_what_others_add_to_a_child_may_stay() -> None:
     world = World()
     world.look()

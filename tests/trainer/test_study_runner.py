@@ -203,7 +203,7 @@ def test_cells_train_side_by_side_and_are_stopped_together(tmp_path: Path, leade
 
 def test_cells_side_by_side_learn_what_they_learn_alone(tmp_path: Path, leader: Path, started: Start) -> None:
     betas = [{"name": f"b{number}", "patch": {"method": {"beta": 0.1 * number}}} for number in (1, 2, 3)]
-    losses = []
+    losses: list[list[list[float]]] = []
     for arguments in ((), ("--at-once", "3")):
         folder = tmp_path / f"run{len(losses)}"
         folder.mkdir()

@@ -31,6 +31,10 @@ It may read no Secret: a job's credentials are named in its pods and read by the
 - apiGroups: [rbac.authorization.k8s.io]
   resources: [roles, rolebindings]
   verbs: [list, watch, create, patch]
+- apiGroups: [scheduling.k8s.io, scheduling.x-k8s.io, scheduling.volcano.sh]
+  # Of attempts that start all their pods or none. Asked for only where the cluster has them.
+  resources: [podgroups]
+  verbs: [list, watch, create, patch, delete]
 - apiGroups: [""]
   resources: [events]
   # list: why the Job controller may not make pods is told in its events alone.

@@ -101,6 +101,20 @@ class VolumeMount(ApiModel):
     """Mount it without the right to write."""
 
 
+@rule("!has(self.together) || !has(self.spread) || self.together != self.spread",
+      "must be another label than together: pods cannot be in one of its domains and spread over them", at=".spread",
+      shows="self.spread")  # fmt: skip
+class PlacementSpec(ApiModel):
+    """Where pods stand to each other and to other jobs. A domain is the nodes that have one value of a label in common."""
+
+    together: LabelKey | None = None
+    """All pods of an attempt in one domain of this label, as `topology.kubernetes.io/zone`."""
+    spread: LabelKey | None = None
+    """The pods evenly over the domains of this label, as `kubernetes.io/hostname`: no two differ by more than one pod."""
+    exclusive: LabelKey | None = None
+    """No pod of another SROJob, of whatever namespace, in a domain of this label where one of this job's is."""
+
+
 @rule(
     "self.volumeMounts.all(mount, self.volumes.exists(volume, volume.name == mount.name))",
     "must each name one of volumes",
@@ -166,6 +180,14 @@ class ComputeSpec(ApiModel):
     """Taints that the pods bear."""
     affinity: FreeObject | None = None
     """A core/v1 Affinity."""
+    placement: PlacementSpec | None = None
+    """Where pods stand to each other and to other jobs; beside `affinity`."""
+    gang_scheduling: Literal["Auto", "Kubernetes", "Coscheduling", "Volcano", "None"] = "Auto"
+    """Whether all pods of an attempt start together or none: by PodGroups of Kubernetes (scheduling.k8s.io), of the coscheduling
+    plugin (scheduling.x-k8s.io) or of Volcano. Auto takes those of Kubernetes where the cluster has them. With `minNodes`, so many
+    suffice. A job of one node needs none."""
+    scheduler_name: DnsSubdomain | None = None
+    """Scheduler of the pods; if absent, the cluster's own, or the usual name of what gangScheduling asks for."""
     volumes: Annotated[
         tuple[Volume, ...],
         Field(

@@ -14,13 +14,14 @@ from typing import Generic, TypeVar
 from sro_api.base import Manifest
 from sro_api.labels import JOB_NAME_LABEL, KIND
 from sro_operator.keys import Key
-from sro_operator.kinds import CHILDREN, SUPPORTS
+from sro_operator.kinds import CHILDREN, GANG_GROUPS, POD_GROUP, SUPPORTS, kind_of
 from sro_operator.observed import TrainerPod, trainer_pod
 
 FOR_GOOD = 2**63
 """Later than any version: of an object that cannot come back."""
 GRAVES = 20_000
 """Deleted objects that are remembered, so that a late event cannot raise them."""
+_GROUPS = tuple(f"{POD_GROUP}.{group}" for group in GANG_GROUPS)
 T = TypeVar("T")
 
 
@@ -140,7 +141,8 @@ class Cache:
         """Empty."""
         self.sro_jobs: ObjectCache[bytes] = ObjectCache(_packed, own_key)
         self.pods: ObjectCache[TrainerPod] = ObjectCache(trainer_pod, owner_key)
-        packed = {kind.name: ObjectCache(_packed, owner_key) for kind in CHILDREN if kind.name != "Pod"}
+        names = [*(kind.name for kind in CHILDREN if kind.name != "Pod"), *_GROUPS]
+        packed = {name: ObjectCache(_packed, owner_key) for name in names}
         self._packed: dict[str, ObjectCache[bytes]] = packed
 
     def of_kind(self, kind: str) -> ObjectCache[bytes] | ObjectCache[TrainerPod]:
@@ -151,7 +153,7 @@ class Cache:
 
     def saw(self, manifest: Manifest, kind: str | None = None) -> bool:
         """An object is so; whether that is news. One that carries no job's name is none of ours."""
-        kind = kind or manifest["kind"]
+        kind = kind or kind_of(manifest).name
         if kind != KIND and JOB_NAME_LABEL not in manifest["metadata"].get("labels", {}):
             return self.of_kind(kind).saw_gone(manifest["metadata"]["uid"], _version(manifest))
         return self.of_kind(kind).saw(manifest)
@@ -172,7 +174,8 @@ class Cache:
 
     def supports_of(self, key: Key) -> dict[tuple[str, str], Manifest]:
         """Its supporting children, by kind and name."""
-        found = ((kind.name, _unpacked(each)) for kind in SUPPORTS for each in self._packed[kind.name].of(key))
+        names = [*(kind.name for kind in SUPPORTS), *_GROUPS]
+        found = ((name, _unpacked(each)) for name in names for each in self._packed[name].of(key))
         return {(kind, manifest["metadata"]["name"]): manifest for kind, manifest in found}
 
 

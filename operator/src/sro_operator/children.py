@@ -15,6 +15,7 @@ from sro_operator.desired import Children
 from sro_operator.drift import JOB_FIELDS, has_drifted
 from sro_operator.errors import ApiError
 from sro_operator.keys import Key
+from sro_operator.kinds import JOB, POD_GROUP, kind_of
 from sro_operator.observed import AttemptJob, Refusal, is_child_of
 from sro_operator.ports import ClusterPort
 
@@ -53,12 +54,25 @@ class ChildWriter:
     async def delete_job(self, key: Key, found: AttemptJob) -> None:
         """Delete an attempt's Job in the state in which it was seen: one that completed meanwhile must be seen to be complete."""
         name = Key(namespace=key.namespace, name=found.name)
-        rest = await self._cluster.delete("Job", name, uid=found.uid, resource_version=found.resource_version)
+        # First, so that no crash in between leaves it behind.
+        await self._delete_group(name, key)
+        rest = await self._cluster.delete(JOB, name, uid=found.uid, resource_version=found.resource_version)
         if rest is None:
             self._cache.of_kind("Job").saw_gone(found.uid, FOR_GOOD)
         else:
             self._cache.saw(rest, "Job")
         logger.info("attempt deleted", extra={"job": key.name, "namespace": key.namespace, "attempt": found.attempt})
+
+    async def _delete_group(self, name: Key, key: Key) -> None:
+        """Delete an attempt's PodGroup, if there is one."""
+        for (kind, called), group in self._cache.supports_of(key).items():
+            if kind.startswith(POD_GROUP) and called == name.name and "deletionTimestamp" not in group["metadata"]:
+                place, uid = kind_of(group), group["metadata"]["uid"]
+                rest = await self._cluster.delete(place, name, uid=uid)
+                if rest is None:
+                    self._cache.of_kind(kind).saw_gone(uid, FOR_GOOD)
+                else:
+                    self._cache.saw(rest, kind)
 
     async def relabelled(self, key: Key, found: Manifest, job: SROJob) -> Manifest:
         """A Job that was found by its name alone; with its labels and owner put back if it is the job's own."""
@@ -74,7 +88,7 @@ class ChildWriter:
 
     async def _ensure(self, key: Key, child: Manifest, *, is_there: bool = False) -> Refusal | None:
         """Make or mend one child if need be."""
-        kind, name = child["kind"], child["metadata"]["name"]
+        kind, name = kind_of(child).name, child["metadata"]["name"]
         actual = self._known(key, kind, name)
         if actual is not None and not has_drifted(actual, child):
             return None

@@ -18,7 +18,7 @@ from sro_api.base import Manifest
 from sro_api.labels import API_VERSION, JOB_NAME_LABEL, KIND, OPERATOR_FIELD_MANAGER, PLURAL, STUDY_LABEL
 from sro_operator.errors import ApiError, NotLeaderError
 from sro_operator.keys import Key
-from sro_operator.kinds import EVENT, JOB, KINDS, LEASE, POD, SRO_JOB, Kind
+from sro_operator.kinds import EVENT, GANG_GROUPS, JOB, LEASE, POD, SRO_JOB, Kind, kind_of, pod_group_kind
 from sro_operator.kubeconfig import find_cluster
 from sro_operator.wire import error_of, lines_of
 
@@ -157,6 +157,20 @@ class Cluster:
         finally:
             response.close()
 
+    async def pod_group_kinds(self) -> list[Kind]:
+        """The PodGroups that the API server knows, one version of each API group that has them."""
+        groups = (await self._call("GET", "apis", "/apis"))["groups"]
+        found = []
+        for group in (each for each in groups if each["name"] in GANG_GROUPS):
+            preferred = group["preferredVersion"]["groupVersion"]
+            versions = [version["groupVersion"] for version in group["versions"]]
+            for version in sorted(versions, key=lambda each: each != preferred):
+                served = await self._call("GET", "apis", f"/apis/{version}")
+                if any(resource["name"] == "podgroups" for resource in served["resources"]):
+                    found.append(pod_group_kind(version))
+                    break
+        return found
+
     async def refusal_of_pods(self, key: Key) -> str:
         """What the Job controller was last told when it was not let make a Job's pods; empty if it was."""
         selector = f"involvedObject.kind=Job,involvedObject.name={key.name},reason=FailedCreate"
@@ -166,7 +180,7 @@ class Cluster:
 
     async def create(self, manifest: Manifest) -> Manifest:
         """Make an object; a field that its type does not have is an error, as in an apply, and not dropped."""
-        kind = KINDS[manifest["kind"]]
+        kind = kind_of(manifest)
         query = urlencode({"fieldManager": OPERATOR_FIELD_MANAGER, "fieldValidation": "Strict"})
         path = f"{kind.collection(manifest['metadata']['namespace'])}?{query}"
         return await self._write("POST", kind.plural, path, body=manifest)
@@ -198,12 +212,12 @@ class Cluster:
         return await self._write("PATCH", f"{PLURAL}/status", path, body=body, content_type=_APPLY)
 
     async def delete(
-        self, kind: str, key: Key, *, uid: str | None = None, resource_version: str | None = None
+        self, kind: Kind, key: Key, *, uid: str | None = None, resource_version: str | None = None
     ) -> Manifest | None:
         """Delete one object and, in the background, its children; no error if it is gone.
 
         Args:
-            kind: Job or SROJob.
+            kind: of the object.
             key: its namespace and name.
             uid: delete this very object or none.
             resource_version: delete it in this state or not at all (409).
@@ -218,14 +232,13 @@ class Cluster:
             "propagationPolicy": "Background",
             "preconditions": {name: value for name, value in wanted.items() if value},
         }
-        place = KINDS[kind]
         try:
-            rest = await self._write("DELETE", place.plural, place.path(key.namespace, key.name), body=body)
+            rest = await self._write("DELETE", kind.plural, kind.path(key.namespace, key.name), body=body)
         except ApiError as error:
             if not error.is_not_found:
                 raise
             return None
-        return rest if rest.get("kind") == kind and rest["metadata"].get("deletionTimestamp") else None
+        return rest if rest.get("kind") == kind.kind and rest["metadata"].get("deletionTimestamp") else None
 
     async def create_event(self, event: Manifest) -> None:
         """Write an event; no error if one of its name is there, for then it was written before."""
@@ -282,10 +295,10 @@ class Cluster:
         query = {"fieldSelector": f"metadata.name={key.name}"}
         found = [item async for item in self._items(kind, key.namespace, query)]
         # The items of a list do not say what they are.
-        return {"apiVersion": kind.api_version, "kind": kind.name, **found[0]} if found else None
+        return {"apiVersion": kind.api_version, "kind": kind.kind, **found[0]} if found else None
 
     async def _patch(self, manifest: Manifest, content_type: str, query: dict[str, str]) -> Manifest:
-        kind, metadata = KINDS[manifest["kind"]], manifest["metadata"]
+        kind, metadata = kind_of(manifest), manifest["metadata"]
         asked = urlencode({"fieldManager": OPERATOR_FIELD_MANAGER, **query})
         path = f"{kind.path(metadata['namespace'], metadata['name'])}?{asked}"
         return await self._write("PATCH", kind.plural, path, body=manifest, content_type=content_type)

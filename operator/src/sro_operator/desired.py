@@ -8,6 +8,7 @@ from sro_api.base import Manifest
 from sro_api.v1alpha1 import SROJob
 from sro_operator.builders.identity import build_identity
 from sro_operator.builders.job import build_job
+from sro_operator.builders.pod_group import build_pod_group
 from sro_operator.builders.service import build_service
 from sro_operator.settings import OperatorSettings
 
@@ -18,6 +19,8 @@ class Children:
 
     supports: tuple[Manifest, ...]
     """Service and identity, which all attempts share: they may be applied again at any time."""
+    pod_group: Manifest | None
+    """Of this attempt alone."""
     job: Manifest
     """The gang, made last and made once: its template cannot change, and a queue may have written to it since."""
 
@@ -26,7 +29,8 @@ class Children:
         """All of them, in groups: what is in one needs what is in those before it."""
         bindings = tuple(child for child in self.supports if child["kind"] == "RoleBinding")
         others = tuple(child for child in self.supports if child["kind"] != "RoleBinding")
-        return (others, bindings, (self.job,))
+        groups = (self.pod_group,) if self.pod_group is not None else ()
+        return ((*others, *groups), bindings, (self.job,))
 
 
 def desired_supports(job: SROJob, record: str = "") -> tuple[Manifest, ...]:
@@ -36,7 +40,7 @@ def desired_supports(job: SROJob, record: str = "") -> tuple[Manifest, ...]:
 
 def desired_children(
     job: SROJob, settings: OperatorSettings, attempt: int, *, resumed_from_step: int = 0, record: str = "",
-    nodes: int | None = None,
+    nodes: int | None = None, pod_group: str = "",
 ) -> Children:  # fmt: skip
     """The children of one attempt.
 
@@ -47,16 +51,18 @@ def desired_children(
         resumed_from_step: the last checkpoint that the attempt can go on from; 0 if none.
         record: of the attempts before it, as `record_text` writes it.
         nodes: pods that it is made of; as many as the job asks for if None.
+        pod_group: apiVersion of its PodGroup; empty if it has none.
     """
     if nodes is not None:
-        job = _of_size(job, nodes)
+        job = of_size(job, nodes)
     return Children(
         supports=desired_supports(job, record),
-        job=build_job(job, attempt, settings, resumed_from_step=resumed_from_step),
+        pod_group=build_pod_group(job, attempt, pod_group) if pod_group else None,
+        job=build_job(job, attempt, settings, resumed_from_step=resumed_from_step, pod_group=pod_group),
     )
 
 
-def _of_size(job: SROJob, nodes: int) -> SROJob:
+def of_size(job: SROJob, nodes: int) -> SROJob:
     """The job as if it asked for so many pods: their configuration tells them how many they are."""
     compute = job.spec.compute.model_copy(update={"nodes": nodes})
     return job.model_copy(update={"spec": job.spec.model_copy(update={"compute": compute})})

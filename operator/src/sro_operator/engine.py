@@ -22,7 +22,7 @@ from sro_operator.election import Election, LeaseTerms
 from sro_operator.errors import ApiError, NotLeaderError
 from sro_operator.informer import Informer
 from sro_operator.keys import Key
-from sro_operator.kinds import CHILDREN, Kind
+from sro_operator.kinds import CHILDREN, Kind, group_of
 from sro_operator.memory import PodMemory
 from sro_operator.metrics import Metrics
 from sro_operator.observed import trainer_pod
@@ -67,6 +67,7 @@ class Engine:
         self._workers: asyncio.Task[None] | None = None
         self._site: web.AppRunner | None = None
         self._election: Election | None = None
+        self._refused_kinds: set[Kind] = set()
         self.cache = Cache()
         self.informers: list[Informer] = []
         self._reconcile = JobReconciler(cluster, self.cache, settings, self._pods, lambda: datetime.now(UTC))
@@ -87,11 +88,8 @@ class Engine:
         engine = cls(settings, cluster, metrics)
         engine._site = await serve(engine, settings)
         for kind in CHILDREN:
-            for namespace in settings.namespaces or (None,):
-                informer = Informer(cluster, engine.cache, kind, namespace, engine.on_child, engine._on_list)
-                engine.informers.append(informer)
-                engine._spawn(informer.run(), f"watch of {kind.plural}")
-        engine._spawn(engine._resync_for_ever(), "resync")
+            engine._watch(cluster, kind)
+        engine._spawn(engine._resync_for_ever(cluster), "resync")
         if settings.lease_namespace:
             engine._election = Election(cluster, lease_terms(settings))
             cluster.seconds_to_write = engine._election.seconds_to_write
@@ -116,6 +114,35 @@ class Engine:
     def leads(self) -> bool:
         """Whether this process works, in place of standing by."""
         return self._election is None or self._election.leads
+
+    def _watch(self, cluster: Cluster, kind: Kind) -> None:
+        for namespace in self._settings.namespaces or (None,):
+            informer = Informer(cluster, self.cache, kind, namespace, self.on_child, self._on_list)
+            self.informers.append(informer)
+            self._spawn(informer.run(), f"watch of {kind.plural}")
+
+    async def _look_for_pod_groups(self, cluster: Cluster) -> None:
+        """Watch the PodGroups that the cluster has come to know, as when a scheduler was installed or the API server upgraded.
+
+        Before the first resync ends, and so before anything is decided.
+        """
+        for kind in await cluster.pod_group_kinds():
+            known = self._reconcile.pod_groups.get(group_of(kind.api_version))
+            if known is not None or kind in self._refused_kinds:
+                continue
+            try:
+                for namespace in self._settings.namespaces or (None,):
+                    await cluster.listed(kind, namespace, metadata_only=True)
+            except ApiError as error:
+                if not error.is_refusal:
+                    raise
+                # An older role than this operator: its jobs do without.
+                logger.warning("PodGroups cannot be used", extra={"apiVersion": kind.api_version, "cause": str(error)})
+                self._refused_kinds.add(kind)
+                continue
+            logger.info("PodGroups can be used", extra={"apiVersion": kind.api_version})
+            self._watch(cluster, kind)
+            self._reconcile.pod_groups[group_of(kind.api_version)] = kind.api_version
 
     def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:
         self._tasks.append(asyncio.create_task(work, name=name))
@@ -213,10 +240,11 @@ class Engine:
         self._metrics.queue_oldest.set(self.queue.oldest_seconds() if leads else 0)
         return self._metrics.page(sight.phase for sight in self._sights.values())
 
-    async def _resync_for_ever(self) -> None:
+    async def _resync_for_ever(self, cluster: Cluster) -> None:
         while True:
             pause = self._settings.resync_seconds
             try:
+                await self._look_for_pod_groups(cluster)
                 await self.resync()
                 await self._audit()
             except ApiError as error:

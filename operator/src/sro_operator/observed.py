@@ -14,6 +14,8 @@ from sro_api.status import AttemptStatus, PodExit
 
 RESUMED_FROM_ANNOTATION = "sro.dev/resumed-from-step"
 """On an attempt's Job: the checkpoint step that was known when it was made."""
+POD_GROUP_ANNOTATION = "sro.dev/pod-group"
+"""On an attempt's Job: apiVersion of the PodGroup that its pods are of."""
 TRAINER_CONTAINER = "trainer"
 INDEX_ANNOTATION = "batch.kubernetes.io/job-completion-index"
 MESSAGE_LIMIT = 1024
@@ -81,6 +83,8 @@ class AttemptJob:
     failure_reason: str = ""
     failure_message: str = ""
     resumed_from_step: int = 0
+    pod_group: str = ""
+    """apiVersion of its PodGroup; empty if it has none."""
     nodes: int = 1
     """Pods that its spec asks for now."""
     pods_up: int = 0
@@ -179,6 +183,7 @@ def attempt_job(manifest: Manifest) -> AttemptJob:
         failure_reason=failed.get("reason", ""),
         failure_message=failed.get("message", ""),
         resumed_from_step=_number(metadata.get("annotations", {}).get(RESUMED_FROM_ANNOTATION)),
+        pod_group=str(metadata.get("annotations", {}).get(POD_GROUP_ANNOTATION, "")),
         nodes=int(manifest.get("spec", {}).get("completions") or 1),
         pods_up=int(status.get("ready", 0)) + int(status.get("succeeded", 0)),
     )

@@ -7,6 +7,7 @@ from typing import Protocol
 
 from sro_api.base import Manifest
 from sro_operator.keys import Key
+from sro_operator.kinds import Kind
 
 
 class ClusterPort(Protocol):
@@ -43,7 +44,7 @@ class ClusterPort(Protocol):
         """Server-side apply of the operator's part of the status, to the SROJob as it was read and to no other."""
 
     async def delete(
-        self, kind: str, key: Key, *, uid: str | None = None, resource_version: str | None = None
+        self, kind: Kind, key: Key, *, uid: str | None = None, resource_version: str | None = None
     ) -> Manifest | None:
         """Delete one object; what is left of it while it waits for others; no error if it is gone."""
 

@@ -15,11 +15,13 @@ from sro_api.v1alpha1 import SROJob
 from sro_operator.announcements import Announcement, announcements, build_event, expiry
 from sro_operator.attempts import nodes_of
 from sro_operator.builders.common import attempt_name
+from sro_operator.builders.pod_group import NoGangError, pod_group_of
 from sro_operator.cache import Cache
 from sro_operator.children import ChildWriter
-from sro_operator.desired import desired_children
+from sro_operator.desired import desired_children, of_size
 from sro_operator.errors import ApiError
 from sro_operator.keys import Key
+from sro_operator.kinds import SRO_JOB
 from sro_operator.memory import PodMemory
 from sro_operator.observed import Observed, Refusal, observe, trainer_pod
 from sro_operator.parsing import InvalidSpecError, parse_job, parse_status
@@ -68,6 +70,8 @@ class JobReconciler:
         self._pods = pods
         self._clock = clock
         self._children = ChildWriter(cluster, cache)
+        self.pod_groups: dict[str, str] = {}
+        """API group to apiVersion, of the PodGroups that the cluster knows."""
         self.on_written: Callable[[Manifest], None] = _ignore_manifest
         """Told of each SROJob as it is after its status was written."""
         self.on_reported: Callable[[SROJobStatus, SROJobStatus], None] = _ignore_statuses
@@ -210,7 +214,7 @@ class _Look:
             text = record_text(attempts)
         made = desired_children(
             self._job, self._owner._settings, gang.attempt, resumed_from_step=gang.resumed_from_step, record=text,
-            nodes=nodes_of(self._job, attempts, gang),
+            nodes=nodes_of(self._job, attempts, gang), pod_group=gang.pod_group,
         )  # fmt: skip
         return await self._children.mend(self._key, made)
 
@@ -264,6 +268,12 @@ class _Look:
                 await self._delete_self()
 
     async def _start(self, status: SROJobStatus, action: StartAttempt) -> None:
+        try:
+            pod_group = pod_group_of(of_size(self._job, action.nodes), self._owner.pod_groups)
+        except NoGangError as error:
+            # Whoever reads the condition can install what is missing: the job waits for it.
+            self._refusal = Refusal(message=str(error), is_permanent=False)
+            return
         made = desired_children(
             self._job,
             self._owner._settings,
@@ -271,6 +281,7 @@ class _Look:
             resumed_from_step=action.resumed_from_step,
             record=record_text(status.attempts),
             nodes=action.nodes,
+            pod_group=pod_group,
         )
         self._refusal = await self._children.make(self._key, made)
         if self._refusal is not None:
@@ -282,7 +293,7 @@ class _Look:
     async def _delete_self(self) -> None:
         ttl = self._job.spec.run_policy.ttl_seconds_after_finished or 0
         await self._owner._announce(self._key, self._manifest, expiry(ttl))
-        await self._cluster.delete(KIND, self._key, uid=str(self._job.metadata["uid"]))
+        await self._cluster.delete(SRO_JOB, self._key, uid=str(self._job.metadata["uid"]))
 
     async def _report(self, status: SROJobStatus) -> None:
         self._manifest = await self._owner._report(self._key, self._manifest, self._job.status, status)

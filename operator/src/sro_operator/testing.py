@@ -15,6 +15,7 @@ from sro_api.v1alpha1 import SROJob
 from sro_operator.cache import FOR_GOOD, Cache
 from sro_operator.errors import ApiError
 from sro_operator.keys import Key
+from sro_operator.kinds import Kind, kind_of
 from sro_operator.observed import INDEX_ANNOTATION
 
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
@@ -115,7 +116,7 @@ class FakeCluster:
         """An object of the namespace `team` is deleted by somebody."""
         stored = self.objects.pop((kind, "team", name))
         if not self.is_blind:
-            self.cache.of_kind(kind).saw_gone(stored["metadata"]["uid"], FOR_GOOD)
+            self.cache.of_kind(kind_of(stored).name).saw_gone(stored["metadata"]["uid"], FOR_GOOD)
 
     def get(self, kind: str, name: str) -> Manifest:
         """One object of the namespace `team`."""
@@ -233,9 +234,10 @@ class FakeCluster:
         return self.put({**stored, "status": {**status, **progress}})
 
     async def delete(
-        self, kind: str, key: Key, *, uid: str | None = None, resource_version: str | None = None
+        self, place: Kind, key: Key, *, uid: str | None = None, resource_version: str | None = None
     ) -> Manifest | None:
         """See ClusterPort."""
+        kind = place.kind
         self._write(f"delete {kind}", key.name)
         stored = self.objects.get((kind, key.namespace, key.name))
         if stored is None:

@@ -50,6 +50,7 @@ class ControlPlane:
         die_with_parent: bool = True,
         audit: bool = False,
         controller_qps: int | None = None,
+        gangs: bool = False,
     ) -> None:
         """
         Args:
@@ -58,6 +59,7 @@ class ControlPlane:
             die_with_parent: False where the cluster is to go on after this program, to be stopped by ``down``.
             controller_qps: requests a second that controller manager and scheduler may make, in place of their own 20 and 50.
             audit: write who did what, request metadata only, to ``audit.log``.
+            gangs: serve and schedule PodGroups of Kubernetes, which are alpha in this version.
         """
         self._temporary = directory is None
         self.directory = (directory or Path(tempfile.mkdtemp(prefix="sro-"))).absolute()
@@ -68,6 +70,7 @@ class ControlPlane:
         self.kubeconfig = self.directory / "kubeconfig"
         self.audit_log = self.directory / "audit.log"
         self._audit = audit
+        self._gangs = gangs
         self._controller_qps = controller_qps
         self.server = ""
         self.binaries = Path()
@@ -151,7 +154,10 @@ class ControlPlane:
             "enable-admission-plugins": "NodeRestriction",
             "allow-privileged": "true",
             **self._audit_flags(),
+            **self._gang_flags(),
         }
+        if self._gangs:
+            flags["runtime-config"] = "scheduling.k8s.io/v1alpha2=true"
         self.processes.start("kube-apiserver", [self.binaries / "kube-apiserver", *_as_flags(flags)])
         context = ssl.create_default_context(cafile=str(authority.pair.certificate))
         context.load_cert_chain(admin.certificate, admin.key)
@@ -167,6 +173,9 @@ class ControlPlane:
         path = self.directory / "audit-policy.json"
         path.write_text(json.dumps(policy))
         return {"audit-policy-file": path, "audit-log-path": self.audit_log}
+
+    def _gang_flags(self) -> dict[str, object]:
+        return {"feature-gates": "GenericWorkload=true,GangScheduling=true"} if self._gangs else {}
 
     def _rate_flags(self) -> dict[str, object]:
         qps = self._controller_qps
@@ -187,6 +196,7 @@ class ControlPlane:
             "cluster-signing-key-file": self.authority.pair.key,
             "flex-volume-plugin-dir": self.directory / "volume-plugins",
             **self._rate_flags(),
+            **self._gang_flags(),
         }
         name = "kube-controller-manager"
         self.processes.start(name, [self.binaries / name, *_as_flags(flags)])
@@ -201,6 +211,7 @@ class ControlPlane:
             "cert-dir": self.directory / "kube-scheduler",
             "leader-elect": "false",
             **self._rate_flags(),
+            **self._gang_flags(),
         }
         name = "kube-scheduler"
         self.processes.start(name, [self.binaries / name, *_as_flags(flags)])

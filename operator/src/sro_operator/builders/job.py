@@ -7,7 +7,8 @@ from sro_api.exit_codes import FINAL_EXIT_CODES
 from sro_api.v1alpha1 import SROJob
 from sro_operator.builders.common import attempt_name, metadata_of
 from sro_operator.builders.pod import build_pod_template
-from sro_operator.observed import RESUMED_FROM_ANNOTATION, TRAINER_CONTAINER
+from sro_operator.builders.pod_group import joined
+from sro_operator.observed import POD_GROUP_ANNOTATION, RESUMED_FROM_ANNOTATION, TRAINER_CONTAINER
 from sro_operator.settings import OperatorSettings
 
 QUEUE_LABELS = ("kueue.x-k8s.io/queue-name", "kueue.x-k8s.io/priority-class")
@@ -15,13 +16,15 @@ QUEUE_ANNOTATIONS = ("kueue.x-k8s.io/job-min-parallelism",)
 """A queue reads them on the Job; they are copied from the SROJob."""
 
 
-def build_job(job: SROJob, attempt: int, settings: OperatorSettings, *, resumed_from_step: int = 0) -> Manifest:
+def build_job(
+    job: SROJob, attempt: int, settings: OperatorSettings, *, resumed_from_step: int = 0, pod_group: str = ""
+) -> Manifest:
     """The gang. A static rendezvous cannot take one rank back, so one failed pod ends the attempt (`backoffLimit` 0)."""
     nodes = job.spec.compute.nodes
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",
-        "metadata": _metadata(job, attempt, resumed_from_step),
+        "metadata": _metadata(job, attempt, resumed_from_step, pod_group),
         "spec": {
             "completionMode": "Indexed",
             "completions": nodes,
@@ -29,16 +32,17 @@ def build_job(job: SROJob, attempt: int, settings: OperatorSettings, *, resumed_
             "backoffLimit": 0,
             "podReplacementPolicy": "Failed",
             "podFailurePolicy": {"rules": _failure_rules()},
-            "template": build_pod_template(job, attempt, settings),
+            "template": joined(build_pod_template(job, attempt, settings), job, attempt, pod_group),
         },
     }
 
 
-def _metadata(job: SROJob, attempt: int, resumed_from_step: int) -> Manifest:
+def _metadata(job: SROJob, attempt: int, resumed_from_step: int, pod_group: str) -> Manifest:
     metadata = metadata_of(job, attempt_name(job, attempt), attempt)
     metadata["labels"] |= _copied(job, "labels", QUEUE_LABELS)
     copied = _copied(job, "annotations", QUEUE_ANNOTATIONS)
-    return {**metadata, "annotations": {**copied, RESUMED_FROM_ANNOTATION: str(resumed_from_step)}}
+    group = {POD_GROUP_ANNOTATION: pod_group} if pod_group else {}
+    return {**metadata, "annotations": {**copied, RESUMED_FROM_ANNOTATION: str(resumed_from_step), **group}}
 
 
 def _copied(job: SROJob, field: str, keys: tuple[str, ...]) -> dict[str, str]:

@@ -12,6 +12,7 @@ from sro_api.sources import PVC, claims_of
 from sro_api.v1alpha1 import SROJob, SROJobSpec
 from sro_operator.builders.common import labels_of
 from sro_operator.builders.identity import service_account_name
+from sro_operator.builders.placement import build_placement
 from sro_operator.builders.run_config import RUN_CONFIG_ANNOTATION, run_config_text, run_config_volume
 from sro_operator.builders.service import master_address
 from sro_operator.observed import TRAINER_CONTAINER
@@ -76,8 +77,9 @@ def _pod_spec(job: SROJob, attempt: int, settings: OperatorSettings) -> Manifest
         "imagePullSecrets": [secret.to_wire() for secret in compute.image_pull_secrets],
         "nodeSelector": dict(compute.node_selector),
         "tolerations": [toleration.to_wire() for toleration in compute.tolerations],
-        "affinity": compute.affinity,
         "priorityClassName": compute.priority_class_name,
+        "schedulerName": compute.scheduler_name,
+        **build_placement(job, attempt),
     }
     return {**spec, **{key: value for key, value in optional.items() if value}}
 

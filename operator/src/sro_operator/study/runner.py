@@ -11,12 +11,12 @@ from typing import Protocol
 
 from sro_api.base import Manifest
 from sro_api.exit_codes import ExitCode
-from sro_api.labels import KIND
 from sro_api.study_cells import Cell
 from sro_api.study_cli import StudyRequest
 from sro_api.study_results import JobRecord
 from sro_operator.errors import ApiError
 from sro_operator.keys import Key
+from sro_operator.kinds import SRO_JOB, Kind
 from sro_operator.parsing import parse_job
 from sro_operator.study.plan import REFUSED, is_failed, is_final, is_same, next_step, record_of
 
@@ -33,7 +33,7 @@ class StudyPort(Protocol):
         """Create an SROJob; a conflict (409) if one of its name is there."""
 
     async def delete(
-        self, kind: str, key: Key, *, uid: str | None = None, resource_version: str | None = None
+        self, kind: Kind, key: Key, *, uid: str | None = None, resource_version: str | None = None
     ) -> Manifest | None:
         """Delete one object; no error if it is gone."""
 
@@ -84,7 +84,7 @@ class ClusterStudy:
         await self._look(cells)
         if self.request.again:
             for name in [name for name, record in self.known.items() if is_failed(record)]:
-                await self.cluster.delete(KIND, Key(namespace=self.namespace, name=name))
+                await self.cluster.delete(SRO_JOB, Key(namespace=self.namespace, name=name))
                 del self.known[name]
                 self.tell(f"{name} is tried again")
         there = len(self.known)
