@@ -159,6 +159,10 @@ test-chart: cluster-build ## the rendered chart
 test-e2e: cluster-build ## against a real control plane; needs no root
 	$(PYTEST) -m "e2e and not node" tests/e2e
 
+.PHONY: test-properties
+test-properties: cluster-build ## thousands of specs: refused at admission by both judges, or reached; changes taken back
+	SRO_SPECS=2000 $(PYTEST) -s tests/e2e/test_spec_properties.py
+
 .PHONY: test-node
 test-node: cluster-build ## real pods on a real kubelet; needs root and containerd
 	$(PYTEST) -m "node and not slow" tests/e2e
@@ -166,6 +170,10 @@ test-node: cluster-build ## real pods on a real kubelet; needs root and containe
 .PHONY: e2e-real
 e2e-real: cluster-build ## whole jobs in real pods: two leaders, a killed pod, the result loaded and used
 	$(PYTEST) -s tests/e2e/test_real_jobs.py
+
+.PHONY: e2e-faults
+e2e-faults: cluster-build ## eleven faults met by real training in real pods: a table of what was expected and seen (half an hour)
+	$(BIN)/python tests/faults/real_pods.py
 
 .PHONY: faults-matrix
 faults-matrix: cluster-build ## crashes around every write, lying watches, error storms, partitions: runs and failures

@@ -45,7 +45,7 @@ class Fault:
     async def after(self, seen: Seen) -> None:
         """Called when the API server has answered, before the operator learns of it."""
 
-    def lines(self, line: bytes) -> list[bytes]:
+    def lines(self, line: bytes, path: str) -> list[bytes]:
         """What is passed on for one line of a watch."""
         return [line]
 
@@ -119,16 +119,17 @@ class WatchFault(Fault):
     kind: str
     chance: random.Random
     share: float = 0.5
-    held: bytes | None = None
+    held: dict[str, bytes] = field(default_factory=dict)
+    """By what is watched: an event comes late, but never in another watch."""
 
-    def lines(self, line: bytes) -> list[bytes]:
+    def lines(self, line: bytes, path: str) -> list[bytes]:
         struck = self.chance.random() < self.share
         if self.kind == "missed":
             return [] if struck else [line]
         if self.kind == "doubled":
             return [line, line] if struck else [line]
         if self.kind == "reordered":
-            return self._swapped(line, struck)
+            return self._swapped(line, struck, path)
         if self.kind == "410" and struck:
             gone = {"kind": "Status", "code": 410, "reason": "Expired", "message": "too old resource version"}
             return [json.dumps({"type": "ERROR", "object": gone}).encode()]
@@ -137,12 +138,12 @@ class WatchFault(Fault):
     def is_silent(self) -> bool:
         return self.kind == "frozen"
 
-    def _swapped(self, line: bytes, struck: bool) -> list[bytes]:
-        held, self.held = self.held, None
+    def _swapped(self, line: bytes, struck: bool, path: str) -> list[bytes]:
+        held = self.held.pop(path, None)
         if held is not None:
             return [line, held]
         if struck:
-            self.held = line
+            self.held[path] = line
             return []
         return [line]
 
@@ -258,6 +259,6 @@ class FaultProxy:
             for line in lines:
                 if self.fault.is_silent():
                     continue
-                for passed in self.fault.lines(line):
+                for passed in self.fault.lines(line, request.path):
                     await out.write(passed + b"\n")
         return out

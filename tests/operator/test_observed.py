@@ -137,3 +137,10 @@ def test_the_jobs_of_an_earlier_object_of_the_same_name_are_strangers() -> None:
     assert ([found.attempt for found in observed.jobs], observed.strangers) == ([2], ())
     observed = observe("another", [job([])], [])
     assert (observed.jobs, observed.strangers) == ((), ("demo-a2",))
+
+
+@pytest.mark.parametrize("name", ["demo", "demo-a", "demo-a0", "demo-ax", "demo-a1-0-x7k2p", "demo-a1234567890"])
+def test_a_job_that_is_called_like_no_attempt_is_none_whatever_owner_it_claims(name: str) -> None:
+    mine = job([])
+    observed = observe("owner", [{**mine, "metadata": {**mine["metadata"], "name": name}}], [])
+    assert (observed.jobs, observed.strangers) == ((), ())

@@ -13,6 +13,7 @@ import yaml
 
 from sro_api import labels
 from sro_api.base import Manifest
+from sro_api.fields import amount
 from sro_api.schema import structural_schema
 from sro_api.structural import Problem, child, unknown_fields, violations, with_defaults
 
@@ -120,10 +121,19 @@ def _rule_problems(value: Any, schema: Manifest, path: str = "") -> list[Problem
 
 def _holds(expression: str, value: Any) -> bool:
     try:
-        return bool(_program(expression).execute({"self": _visible(value)}))
+        return bool(_program(expression).execute(_context(value)))
     except (ValueError, TypeError, RuntimeError, ArithmeticError, LookupError):
         # As in the API server, a rule that cannot be evaluated is not satisfied: a field it needs is missing or mistyped.
         return False
+
+
+def _context(value: Any) -> cel.Context:
+    """A value, and as much of the API server's library for quantities as the rules use."""
+    context = cel.Context()
+    context.add_variable("self", _visible(value))
+    context.add_function("quantity", amount)
+    context.add_function("compareTo", lambda one, other: (one > other) - (one < other))
+    return context
 
 
 def _visible(value: Any) -> Any:
@@ -137,7 +147,7 @@ def _rule_message(rule: Manifest, value: Any) -> str:
     shown = ""
     # `rule(shows=...)` writes this form, and the library here has no format().
     if match := re.search(r"\.format\(\[(.*)\]\)$", rule.get("messageExpression", "")):
-        shown = f"{_program(match[1]).execute({'self': _visible(value)})}: "
+        shown = f"{_program(match[1]).execute(_context(value))}: "
     return f"{_REASONS[rule['reason']]}: {shown}{rule['message']}"
 
 

@@ -2,14 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated, Literal
 
 from pydantic import Field
 
 from sro_api.base import ApiModel, Manifest, rule
-from sro_api.fields import DnsLabel, DnsSubdomain, LabelKey, LabelValue, Quantity
+from sro_api.fields import (
+    QUALIFIED_NAME,
+    DnsLabel,
+    DnsSubdomain,
+    LabelKey,
+    LabelValue,
+    QualifiedName,
+    Quantity,
+)
 
 _FREE_OBJECT: Manifest = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+
+
+def _keys(field: str) -> Callable[[type[ApiModel]], type[ApiModel]]:
+    """Keys of a map are qualified names."""
+    return rule(
+        f"self.{field}.all(key, key.matches('{QUALIFIED_NAME}'))",
+        "must have keys such as `name` or `domain.example/name`: letters, digits, '-', '_' and '.'",
+        at=f".{field}",
+    )
+
 
 FreeObject = Annotated[Manifest, Field(json_schema_extra=_FREE_OBJECT)]
 """A core/v1 object that is handed on as it is; the API server checks it when the pod is made."""
@@ -22,6 +41,14 @@ class SecretReference(ApiModel):
     """Name of the Secret."""
 
 
+@rule(
+    "self.requests.all(key, !(key in self.limits) || "
+    "quantity(string(self.requests[key])).compareTo(quantity(string(self.limits[key]))) <= 0)",
+    "must not ask for more of a resource than limits lets a pod use",
+    at=".requests",
+)
+@_keys("requests")
+@_keys("limits")
 class ResourcesSpec(ApiModel):
     """Requests and limits of one trainer pod."""
 
@@ -44,14 +71,20 @@ class EnvVar(ApiModel):
     """A core/v1 EnvVarSource, as `secretKeyRef`."""
 
 
+@rule("has(self.key) || (has(self.operator) && self.operator == 'Exists')",
+      "must be Exists where key is absent", at=".operator")  # fmt: skip
+@rule("!has(self.value) || !has(self.operator) || self.operator != 'Exists'",
+      "must be absent where operator is Exists", at=".value", reason="FieldValueForbidden")  # fmt: skip
+@rule("!has(self.tolerationSeconds) || (has(self.effect) && self.effect == 'NoExecute')",
+      "must be absent unless effect is NoExecute", at=".tolerationSeconds", reason="FieldValueForbidden")  # fmt: skip
 class Toleration(ApiModel):
     """A core/v1 Toleration."""
 
-    key: Annotated[str, Field(max_length=317)] | None = None
+    key: QualifiedName | None = None
     """Taint key; absent, with Exists, means every key."""
     operator: Literal["Exists", "Equal"] | None = None
     """Exists, or Equal (the default)."""
-    value: Annotated[str, Field(max_length=63)] | None = None
+    value: LabelValue | None = None
     """Taint value, for Equal."""
     effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = None
     """Taint effect; absent means every effect."""
@@ -107,11 +140,11 @@ class VolumeMount(ApiModel):
 class PlacementSpec(ApiModel):
     """Where pods stand to each other and to other jobs. A domain is the nodes that have one value of a label in common."""
 
-    together: LabelKey | None = None
+    together: QualifiedName | None = None
     """All pods of an attempt in one domain of this label, as `topology.kubernetes.io/zone`."""
-    spread: LabelKey | None = None
+    spread: QualifiedName | None = None
     """The pods evenly over the domains of this label, as `kubernetes.io/hostname`: no two differ by more than one pod."""
-    exclusive: LabelKey | None = None
+    exclusive: QualifiedName | None = None
     """No pod of another SROJob, of whatever namespace, in a domain of this label where one of this job's is."""
 
 
@@ -144,6 +177,9 @@ class PlacementSpec(ApiModel):
 @rule(
     "!has(self.minNodes) || self.minNodes <= self.nodes", "must be at most nodes", at=".minNodes", shows="self.minNodes"
 )
+@_keys("nodeSelector")
+@_keys("labels")
+@_keys("annotations")
 @rule("self.labels.all(key, !key.startsWith('sro.dev/'))", "must not use keys under sro.dev/", at=".labels",
       reason="FieldValueForbidden")  # fmt: skip
 @rule("self.annotations.all(key, !key.startsWith('sro.dev/'))", "must not use keys under sro.dev/", at=".annotations",

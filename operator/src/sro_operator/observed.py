@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
@@ -19,6 +20,7 @@ POD_GROUP_ANNOTATION = "sro.dev/pod-group"
 TRAINER_CONTAINER = "trainer"
 INDEX_ANNOTATION = "batch.kubernetes.io/job-completion-index"
 MESSAGE_LIMIT = 1024
+_ATTEMPT_NAME = re.compile(r"-a[1-9][0-9]{0,8}$")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,7 +150,8 @@ def observe(
         refusal: what the API server said to the last write, if it refused.
         record: attempts that ended, as kept on the job's Service.
     """
-    jobs = list(jobs)
+    # One that is called otherwise than any attempt is somebody's own, whatever it says about its owner.
+    jobs = [job for job in jobs if _ATTEMPT_NAME.search(job["metadata"]["name"])]
     own = [job for job in jobs if is_child_of(job, uid)]
     strangers = tuple(job["metadata"]["name"] for job in jobs if not is_child_of(job, uid))
     return Observed(
