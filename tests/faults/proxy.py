@@ -45,8 +45,8 @@ class Fault:
     async def after(self, seen: Seen) -> None:
         """Called when the API server has answered, before the operator learns of it."""
 
-    def lines(self, line: bytes, path: str) -> list[bytes]:
-        """What is passed on for one line of a watch."""
+    def lines(self, line: bytes, path: str) -> list[bytes]:  # noqa: ARG002 - some faults look at it
+        """What is passed on for one line of a watch of this path."""
         return [line]
 
     def is_silent(self) -> bool:

@@ -320,6 +320,17 @@ def test_what_cannot_be_put_right_is_said_in_the_condition() -> None:
     assert "put right" not in queued["message"]
 
 
+def test_an_error_tells_whether_its_look_got_any_further() -> None:
+    world = World()
+    with world.cluster.failing("create Job", ApiError(500, "crash")):
+        with pytest.raises(ApiError) as first:
+            world.look()
+        with pytest.raises(ApiError) as second:
+            world.look()
+    # The other children were made before it, and once.
+    assert (first.value.has_progressed, second.value.has_progressed) == (True, False)
+
+
 GROUPS = {"scheduling.k8s.io": "scheduling.k8s.io/v1alpha2"}
 
 

@@ -109,14 +109,21 @@ def test_a_look_may_ask_for_the_next() -> None:
     assert looks == [(0, "a"), (7, "a"), (14, "a")]
 
 
+def _after_progress(status: int) -> ApiError:
+    error = ApiError(status, "x")
+    error.has_progressed = True
+    return error
+
+
 @pytest.mark.parametrize(
     ("error", "expected"),
     [
         (ApiError(500, "x"), [0, 0.5, 1.5, 3.5]),
         (ApiError(429, "x", retry_after_seconds=3), [0, 3, 6, 9]),
         (KeyError("a fault of ours"), [0, 0.5, 1.5, 3.5]),
+        (_after_progress(500), [0, 0.5, 1.0, 1.5]),
     ],
-    ids=["server error", "asked to wait", "bug"],
+    ids=["server error", "asked to wait", "bug", "gets further each time"],
 )
 def test_a_failing_key_pauses_longer_each_time_and_holds_up_no_other(error: Exception, expected: list[float]) -> None:
     async def fail_thrice(key: Key, looks: Looks) -> None:

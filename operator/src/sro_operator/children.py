@@ -29,6 +29,8 @@ class ChildWriter:
         """Build it."""
         self._cluster = cluster
         self._cache = cache
+        self.written: set[Key] = set()
+        """Jobs of which something was written since they were taken out."""
 
     async def make(self, key: Key, children: Children) -> Refusal | None:
         """Make an attempt's children, what others need first; what the API server said if it refused one."""
@@ -49,6 +51,7 @@ class ChildWriter:
     async def keep_record(self, key: Key, job: SROJob, record: str) -> None:
         """Write the ended attempts onto the job's Service."""
         self._cache.saw(await self._cluster.apply(build_service(job, record)), "Service")
+        self.written.add(key)
         logger.info("attempts recorded", extra={"job": key.name, "namespace": key.namespace})
 
     async def delete_job(self, key: Key, found: AttemptJob) -> None:
@@ -61,6 +64,7 @@ class ChildWriter:
             self._cache.of_kind("Job").saw_gone(found.uid, FOR_GOOD)
         else:
             self._cache.saw(rest, "Job")
+        self.written.add(key)
         logger.info("attempt deleted", extra={"job": key.name, "namespace": key.namespace, "attempt": found.attempt})
 
     async def _delete_group(self, name: Key, key: Key) -> None:
@@ -96,6 +100,7 @@ class ChildWriter:
             return None
         try:
             self._cache.saw(await (self._create(key, child) if actual is None else self._mended(key, child)), kind)
+            self.written.add(key)
         except ApiError as error:
             if not error.is_refusal:
                 raise

@@ -29,6 +29,8 @@ class ApiError(Exception):
         self.message = message
         self.reason = reason
         self.retry_after_seconds = retry_after_seconds
+        self.has_progressed = False
+        """Whether something was written before it, in the look that it ended: the next look has less to do."""
 
     @property
     def is_not_found(self) -> bool:

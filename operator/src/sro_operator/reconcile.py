@@ -83,13 +83,18 @@ class JobReconciler:
         Raises:
             ApiError: a request failed in a way that a later look may not meet.
         """
-        for _ in range(MAX_CONFLICTS):
-            try:
-                return await self._look(key)
-            except ApiError as error:
-                if not error.is_conflict or error.is_there_already:
-                    raise
-                await self._refresh_self(key)
+        self._children.written.discard(key)
+        try:
+            for _ in range(MAX_CONFLICTS):
+                try:
+                    return await self._look(key)
+                except ApiError as error:
+                    if not error.is_conflict or error.is_there_already:
+                        raise
+                    await self._refresh_self(key)
+        except ApiError as error:
+            error.has_progressed = key in self._children.written
+            raise
         return CONFLICT_RECHECK_SECONDS
 
     def forget(self, key: Key) -> None:
@@ -121,6 +126,7 @@ class JobReconciler:
             return manifest
         written = await self._cluster.apply_status(key, manifest, owned_status(after))
         self._cache.saw(written, KIND)
+        self._children.written.add(key)
         self.on_written(written)
         self.on_reported(before, after)
         # One after another: their order is read by people.

@@ -150,7 +150,9 @@ class WorkQueue:
             self.wake(key)
 
     def _pause(self, key: Key, error: BaseException) -> float:
-        failures = self._failures.setdefault(key, 0)
+        # Where every other request fails, a look of many writes never ends well: as long as it gets further, it need not wait longer.
+        has_progressed = isinstance(error, ApiError) and error.has_progressed
+        failures = 0 if has_progressed else self._failures.get(key, 0)
         self._failures[key] = failures + 1
         asked = error.retry_after_seconds if isinstance(error, ApiError) else None
         pause = min(FAILURE_BASE_SECONDS * 2.0**failures, FAILURE_LIMIT_SECONDS)
