@@ -7,6 +7,7 @@ import json
 import math
 import time
 from collections.abc import AsyncIterator, Callable
+from http import HTTPStatus
 from types import TracebackType
 from typing import Self
 from urllib.parse import urlencode
@@ -24,6 +25,8 @@ from sro_operator.wire import error_of, lines_of
 
 REQUEST_SECONDS = 30.0
 """A request that takes longer has failed: it must not hold a worker."""
+READ_PAUSES = (0.1, 0.3)
+"""Seconds before a read that met a 500 is tried again."""
 LEASE_SECONDS = 3.0
 """The same for a Lease, which is renewed more often than that."""
 SILENCE_SECONDS = 90.0
@@ -341,15 +344,24 @@ class Cluster:
         accept: str = _JSON,
         seconds: float = REQUEST_SECONDS,
     ) -> Manifest:
+        """One request and its answer. A read that met an error within the API server is tried again at once, for it is part of a look
+        that would have to begin anew; a write is not, for it may have been done."""
         timeout = aiohttp.ClientTimeout(total=seconds)
-        response = await self._send(
-            method, resource, path, body=body, content_type=content_type, accept=accept, timeout=timeout
-        )
-        try:
-            answer: Manifest = json.loads(await response.read())
-        except (TimeoutError, aiohttp.ClientError, ValueError) as error:
-            raise ApiError(0, f"{method} {path}: {error or type(error).__name__}") from error
-        return answer
+        pauses = READ_PAUSES if method == "GET" and resource != LEASE.plural else ()
+        for pause in (*pauses, None):
+            try:
+                response = await self._send(
+                    method, resource, path, body=body, content_type=content_type, accept=accept, timeout=timeout
+                )
+                answer: Manifest = json.loads(await response.read())
+                return answer
+            except ApiError as error:
+                if error.status != HTTPStatus.INTERNAL_SERVER_ERROR or pause is None:
+                    raise
+                await asyncio.sleep(pause)
+            except (TimeoutError, aiohttp.ClientError, ValueError) as error:
+                raise ApiError(0, f"{method} {path}: {error or type(error).__name__}") from error
+        raise AssertionError("the last try has no pause")
 
     async def _send(
         self,

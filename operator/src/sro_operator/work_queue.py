@@ -17,7 +17,7 @@ from sro_operator.keys import Key
 logger = logging.getLogger(__name__)
 
 FAILURE_BASE_SECONDS = 0.5
-FAILURE_LIMIT_SECONDS = 60.0
+FAILURE_LIMIT_SECONDS = 30.0
 
 Handler = Callable[[Key], Awaitable[float | None]]
 """Looks at one key; returns the seconds after which to look again though nothing happens."""
