@@ -17,7 +17,7 @@ from typing import Any
 from corpora import corpus
 from limits import limit_figures
 from paired import Figure
-from tokenizer_figures import FILES, KINDS, rival_figures, rivals_tried, tokenizer_figures
+from tokenizer_figures import FILES, rival_figures, rivals_tried, tokenizer_figures
 
 
 def conditions(threads: int, source: str) -> dict[str, Any]:
@@ -51,7 +51,11 @@ def main() -> int:
     rounds = options.rounds or (5 if options.quick else 11)
     texts, source = corpus(options.quick)
     figures: list[Figure] = []
-    rivals = rivals_tried(next(iter(texts.values())), KINDS if options.quick else FILES) if options.threads == 1 else []
+    rivals = (
+        rivals_tried(next(iter(texts.values())), ("wordpiece",) if options.quick else FILES)
+        if options.threads == 1
+        else []
+    )
 
     def add(found: list[Figure]) -> None:
         for figure in found:
