@@ -17,7 +17,7 @@ from typing import Any
 from corpora import corpus
 from limits import limit_figures
 from paired import Figure
-from tokenizer_figures import rival_figures, rivals_tried, tokenizer_figures
+from tokenizer_figures import FILES, rival_figures, rivals_tried, tokenizer_figures
 
 
 def conditions(threads: int, source: str) -> dict[str, Any]:
@@ -38,7 +38,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="fewer texts, under a minute")
     parser.add_argument("--threads", type=int, default=1, help="of both sides")
-    parser.add_argument("--rounds", type=int, default=11, help="measured pairs of each figure")
+    parser.add_argument("--rounds", type=int, help="measured pairs of each figure (11, or 5 with --quick)")
     parser.add_argument("--output", type=Path, default=Path("runs/bench-screener.json"), help="where the figures go")
     options = parser.parse_args()
     # The reference's thread pool reads these when it starts, so they are set before it is imported.
@@ -48,9 +48,14 @@ def main() -> int:
         OMP_NUM_THREADS=str(options.threads),
         OPENBLAS_NUM_THREADS=str(options.threads),
     )
+    rounds = options.rounds or (5 if options.quick else 11)
     texts, source = corpus(options.quick)
     figures: list[Figure] = []
-    rivals = rivals_tried(next(iter(texts.values()))) if options.threads == 1 else []
+    rivals = (
+        rivals_tried(next(iter(texts.values())), ("wordpiece",) if options.quick else FILES)
+        if options.threads == 1
+        else []
+    )
 
     def add(found: list[Figure]) -> None:
         for figure in found:
@@ -58,16 +63,16 @@ def main() -> int:
         figures.extend(found)
 
     for name, chosen in texts.items():
-        add(tokenizer_figures(name, chosen, options.threads, options.rounds))
-        add(rival_figures(name, chosen, rivals, options.rounds, cold=not options.quick) if rivals else [])
-    speeds = limit_figures([text for chosen in texts.values() for text in chosen], options.rounds)
+        add(tokenizer_figures(name, chosen, options.threads, rounds))
+        add(rival_figures(name, chosen, rivals, rounds, cold=not options.quick) if rivals else [])
+    speeds = limit_figures([text for chosen in texts.values() for text in chosen], rounds)
     for speed in speeds:
         print(f"{speed.name} {speed.bytes_per_second / 1e6:.0f} MB/s")
     for rival in rivals:
         wrong = f", {rival['wrong']} of {rival['texts']} texts" if rival.get("wrong") else ""
         print(f"{rival['rival']} {rival.get('version', '')} with {rival['kind']}: {rival['outcome']}{wrong}")
     document = {
-        "conditions": conditions(options.threads, source),
+        "conditions": conditions(options.threads, source) | {"rounds": rounds},
         "figures": [asdict(figure) for figure in figures],
         "speeds": [asdict(speed) for speed in speeds],
         "rivals": rivals,

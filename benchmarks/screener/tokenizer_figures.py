@@ -3,12 +3,13 @@
 Every round has objects that have seen no text yet, on both sides, except in the figures called warm.
 """
 
-from collections.abc import Callable
-from functools import partial
+import json
+from collections.abc import Callable, Iterable
+from functools import cache, partial
 from importlib.metadata import version
 from itertools import pairwise
 from pathlib import Path
-from tempfile import NamedTemporaryFile
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from corpora import DATA, corpus
@@ -149,19 +150,23 @@ def check_identity(document: str, texts: list[str]) -> None:
             raise SystemExit(f"text {place} has other ids than transformers gives it")
 
 
-def rivals_tried(texts: list[str]) -> list[dict[str, Any]]:
-    """Each rival with each file: its version, what it refuses, and how many of the texts get other ids."""
-    return [tried(rival, kind, texts) for kind in FILES for rival in RIVALS]
+def rivals_tried(texts: list[str], kinds: Iterable[str]) -> list[dict[str, Any]]:
+    """Each rival with each kind's file: its version, what it refuses, and how many of the texts get other ids."""
+    return [tried(rival, kind, texts) for kind in kinds for rival in RIVALS]
 
 
+@cache
+def uncut_files() -> TemporaryDirectory[str]:
+    return TemporaryDirectory()
+
+
+@cache
 def uncut(kind: str) -> Path:
-    """The file without truncation and padding, which not every rival can turn off."""
-    import json
-
+    """The file without truncation and padding, which not every rival can turn off; written once, for writing takes a second."""
     document = json.loads(tokenizer_json(kind)) | {"truncation": None, "padding": None}
-    with NamedTemporaryFile("w", suffix=".json", delete=False, encoding="utf-8") as file:
-        json.dump(document, file, ensure_ascii=False)
-    return Path(file.name)
+    path = Path(uncut_files().name) / f"{kind}.json"
+    path.write_text(json.dumps(document, ensure_ascii=False), encoding="utf-8")
+    return path
 
 
 def tried(rival: Rival, kind: str, texts: list[str]) -> dict[str, Any]:
@@ -178,8 +183,6 @@ def tried(rival: Rival, kind: str, texts: list[str]) -> dict[str, Any]:
         rows = rival.rows(rival.load(path)(texts))
     except (ValueError, RuntimeError, TypeError, KeyError, OSError) as error:
         return found | {"outcome": f"refused: {str(error).splitlines()[0][:120]}"}
-    finally:
-        path.unlink()
     wrong = [place for place, pair in enumerate(zip(rows, expected, strict=True)) if pair[0] != pair[1]]
     return found | {
         "outcome": "exact" if not wrong else "differs",
@@ -200,6 +203,8 @@ def rival_figures(name: str, texts: list[str], tried: list[dict[str, Any]], roun
     for kind in FILES:
         names = {found["rival"] for found in tried if found["kind"] == kind and found["outcome"] == "exact"}
         exact = [rival for rival in RIVALS if rival.distribution in names]
+        if not exact:
+            continue
         path = uncut(kind)
         warm = Encoder.from_file(path, None)
         loaded = {rival.distribution: rival.load(path) for rival in exact}
@@ -215,5 +220,4 @@ def rival_figures(name: str, texts: list[str], tried: list[dict[str, Any]], roun
                 for rival in exact
             }
             figures += beside(texts, Way(prepare=partial(Encoder.from_file, path, None), work=encode), theirs, rounds)
-        path.unlink()
     return figures

