@@ -38,7 +38,8 @@ def _numbers(schema: Manifest) -> st.SearchStrategy[Any]:
 def _strings(schema: Manifest) -> st.SearchStrategy[Any]:
     shortest, longest = schema.get("minLength", 0), schema.get("maxLength", 64)
     if pattern := schema.get("pattern"):
-        return st.from_regex(pattern, fullmatch=True).filter(
+        drawn: st.SearchStrategy[str] = st.from_regex(str(pattern), fullmatch=True)
+        return drawn.filter(
             # What YAML and JSON carry to the API server as it is, on one line.
             lambda text: shortest <= len(text) <= longest and text.isascii() and text.isprintable()
         )
