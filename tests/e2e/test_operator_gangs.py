@@ -10,7 +10,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "cluster"))
 
-from operator_stage import Manifest, OperatorProcess, Stage, add_node, condition, install, wait_until
+from operator_stage import Manifest, OperatorProcess, Stage, add_node, install, wait_until
 from pod_groups import pod_group_crd
 from sro_cluster.client import Kubectl, kubectl_of
 from sro_cluster.controlplane import ControlPlane
@@ -56,8 +56,10 @@ def places(stage: Stage, name: str = "demo") -> list[str]:
     return sorted(pod["spec"].get("nodeName", "") for pod in pods)
 
 
-def says(stage: Stage) -> str:
-    return str(condition(stage.status(), "Queued")["message"])
+def says(stage: Stage, kind: str = "Queued", name: str = "demo") -> str:
+    """The message of a condition; empty while there is none."""
+    found = [entry for entry in stage.status(name).get("conditions", ()) if entry["type"] == kind]
+    return str(found[0]["message"]) if found else ""
 
 
 def group(stage: Stage, name: str) -> Manifest:
@@ -132,7 +134,7 @@ def test_what_the_cluster_does_not_have_is_named_until_it_has_it(stage: Stage) -
     stage.submit(compute={"nodes": 2, "gangScheduling": "Coscheduling"})
     text = "needs PodGroups of scheduling.x-k8s.io, which this cluster does not serve"
     wait_until(
-        lambda: text in condition(stage.status(), "Accepted")["message"],
+        lambda: text in says(stage, "Accepted"),
         "it is said",
         lambda: json.dumps(stage.status(), indent=1),
     )
@@ -143,6 +145,16 @@ def test_what_the_cluster_does_not_have_is_named_until_it_has_it(stage: Stage) -
     (pod, _) = stage.kubectl.get("pods", "-n", stage.namespace)["items"]
     assert pod["metadata"]["labels"]["scheduling.x-k8s.io/pod-group"] == "demo-a1"
     assert pod["spec"]["schedulerName"] == "scheduler-plugins-scheduler"
+    # And the other way round: the next job waits again, and the operator goes on with all else.
+    stage.kubectl("delete", "crd", "podgroups.scheduling.x-k8s.io")
+    stage.submit("late", compute={"nodes": 2, "gangScheduling": "Coscheduling"})
+    wait_until(
+        lambda: text in says(stage, "Accepted", "late"),
+        "it is said again",
+        lambda: json.dumps(stage.status("late"), indent=1),
+    )
+    stage.submit("other")
+    stage.pods(1, "other")
 
 
 def test_pods_stand_together_and_away_from_other_jobs(stage: Stage) -> None:

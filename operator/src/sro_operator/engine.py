@@ -67,7 +67,10 @@ class Engine:
         self._workers: asyncio.Task[None] | None = None
         self._site: web.AppRunner | None = None
         self._election: Election | None = None
+        self._group_kinds: set[Kind] = set()
+        """PodGroups that are watched."""
         self._refused_kinds: set[Kind] = set()
+        """PodGroups that the operator has no right to."""
         self.cache = Cache()
         self.informers: list[Informer] = []
         self._reconcile = JobReconciler(cluster, self.cache, settings, self._pods, lambda: datetime.now(UTC))
@@ -126,9 +129,9 @@ class Engine:
 
         Before the first resync ends, and so before anything is decided.
         """
-        for kind in await cluster.pod_group_kinds():
-            known = self._reconcile.pod_groups.get(group_of(kind.api_version))
-            if known is not None or kind in self._refused_kinds:
+        found = await cluster.pod_group_kinds()
+        for kind in found:
+            if kind in self._group_kinds or kind in self._refused_kinds:
                 continue
             try:
                 for namespace in self._settings.namespaces or (None,):
@@ -142,7 +145,10 @@ class Engine:
                 continue
             logger.info("PodGroups can be used", extra={"apiVersion": kind.api_version})
             self._watch(cluster, kind)
-            self._reconcile.pod_groups[group_of(kind.api_version)] = kind.api_version
+            self._group_kinds.add(kind)
+        # Those of a scheduler that was taken away are no longer there for new attempts.
+        usable = [kind for kind in found if kind in self._group_kinds]
+        self._reconcile.pod_groups = {group_of(kind.api_version): kind.api_version for kind in usable}
 
     def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:
         self._tasks.append(asyncio.create_task(work, name=name))
@@ -274,8 +280,15 @@ class Engine:
     async def _audit(self) -> None:
         """Ask of each watch of children whether it has kept anything back."""
         for informer in self.informers:
-            if informer.is_synced and await informer.audit():
-                self._metrics.watch_gaps.inc()
+            if not informer.is_synced:
+                continue
+            try:
+                if await informer.audit():
+                    self._metrics.watch_gaps.inc()
+            except ApiError as error:
+                # A kind that was taken away, as a scheduler's with its custom resources, must not keep the others from being looked at.
+                if not error.is_not_found:
+                    raise
 
     def _count(self, outcome: Outcome) -> None:
         self._metrics.count_reconcile(outcome.seconds, outcome.waited_seconds, has_failed=outcome.error is not None)
