@@ -279,11 +279,10 @@ class Stage:
     @contextmanager
     def claims(self) -> Iterator[None]:
         """The volume claims that a pod of `submit` mounts, each bound to a volume of its own."""
-        volumes = {f"{self.namespace}-{claim}": claim for claim in ("data", "models", "results")}
-        self.kubectl.apply(
-            [made for volume, claim in volumes.items() for made in _bound(volume, claim, self.namespace)]
-        )
+        made = bound_claims(self.namespace)
+        self.kubectl.apply(made)
         yield
+        volumes = [each["metadata"]["name"] for each in made if each["kind"] == "PersistentVolume"]
         self.kubectl("delete", "pv", *volumes, "--wait=false")
 
     def names(self, kind: str) -> set[str]:
@@ -324,6 +323,13 @@ def add_node(kubectl: Kubectl, name: str, *, pods: int, labels: dict[str, str] |
     kubectl.apply([{"apiVersion": "v1", "kind": "Node", "metadata": {"name": name, "labels": labels or {}}}])
     status = {"status": {"conditions": [ready], "capacity": size, "allocatable": size}}
     kubectl("patch", "node", name, "--subresource=status", "--type=merge", "-p", json.dumps(status))
+
+
+def bound_claims(namespace: str) -> list[Manifest]:
+    """The claims that a job of `sro_job` names, each with a volume of its own."""
+    return [
+        made for claim in ("data", "models", "results") for made in _bound(f"{namespace}-{claim}", claim, namespace)
+    ]
 
 
 def _bound(volume: str, claim: str, namespace: str) -> tuple[Manifest, Manifest]:
