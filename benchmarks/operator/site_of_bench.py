@@ -24,7 +24,7 @@ sys.path[:0] = [str(ROOT / "tests" / "cluster"), str(ROOT / "tests" / "e2e")]
 
 from stages import stages  # noqa: E402
 
-from operator_stage import ACCOUNT, SYSTEM, bound_claims, rendered, sro_job  # noqa: E402
+from operator_stage import ACCOUNT, SYSTEM, bind_claims, rendered, sro_job  # noqa: E402
 from sro_cluster.client import Kubectl, kubectl_of  # noqa: E402
 from sro_cluster.controlplane import ControlPlane  # noqa: E402
 
@@ -93,7 +93,7 @@ class Site:
             self.kubectl("create", "namespace", namespace)
         self.kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", stdin=rendered(plane))
         self.kubectl("wait", "--for=condition=Established", "crd/srojobs.sro.dev", "--timeout=30s")
-        self.kubectl.apply(bound_claims(NAMESPACE))
+        bind_claims(self.kubectl, NAMESPACE)
         self._start_kwok()
         pki = plane.directory / "pki"
         trust = ssl.create_default_context(cafile=str(plane.authority.pair.certificate))

@@ -279,8 +279,7 @@ class Stage:
     @contextmanager
     def claims(self) -> Iterator[None]:
         """The volume claims that a pod of `submit` mounts, each bound to a volume of its own."""
-        made = bound_claims(self.namespace)
-        self.kubectl.apply(made)
+        made = bind_claims(self.kubectl, self.namespace)
         yield
         volumes = [each["metadata"]["name"] for each in made if each["kind"] == "PersistentVolume"]
         self.kubectl("delete", "pv", *volumes, "--wait=false")
@@ -325,11 +324,13 @@ def add_node(kubectl: Kubectl, name: str, *, pods: int, labels: dict[str, str] |
     kubectl("patch", "node", name, "--subresource=status", "--type=merge", "-p", json.dumps(status))
 
 
-def bound_claims(namespace: str) -> list[Manifest]:
-    """The claims that a job of `sro_job` names, each with a volume of its own."""
-    return [
-        made for claim in ("data", "models", "results") for made in _bound(f"{namespace}-{claim}", claim, namespace)
-    ]
+def bind_claims(kubectl: Kubectl, namespace: str) -> list[Manifest]:
+    """Make the claims that a job of `sro_job` names, each with a volume of its own, and wait until they are bound."""
+    names = ("data", "models", "results")
+    made = [each for claim in names for each in _bound(f"{namespace}-{claim}", claim, namespace)]
+    kubectl.apply(made)
+    kubectl("wait", "--for=jsonpath={.status.phase}=Bound", "pvc", *names, "-n", namespace, "--timeout=60s")
+    return made
 
 
 def _bound(volume: str, claim: str, namespace: str) -> tuple[Manifest, Manifest]:
