@@ -50,8 +50,16 @@ def admin(plane: ControlPlane) -> Kubectl:
 
 @pytest.fixture(scope="session")
 def operator(plane: ControlPlane, admin: Kubectl) -> Iterator[OperatorProcess]:
-    """The operator, which must end its life without having logged a fault of its own."""
-    with OperatorProcess(kubeconfig=install(plane, admin), log=plane.directory / "operator.log") as process:
+    """The operator on it."""
+    with installed_operator(plane, admin) as process:
+        yield process
+
+
+@contextmanager
+def installed_operator(control_plane: ControlPlane, kubectl: Kubectl) -> Iterator[OperatorProcess]:
+    """The operator under the chart's account, which must end its life without having logged a fault of its own."""
+    kubeconfig = install(control_plane, kubectl)
+    with OperatorProcess(kubeconfig=kubeconfig, log=control_plane.directory / "operator.log") as process:
         yield process
         # kopf calls a request that it will try again an error: those are not meant.
         own = [line for line in process.lines() if line["logger"].startswith(("sro_operator", "kopf.objects"))]

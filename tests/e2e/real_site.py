@@ -84,15 +84,15 @@ def restricted_namespace(name: str) -> Manifest:
     return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}}
 
 
-def claim_on(folder: Path, namespace: str) -> list[Manifest]:
-    """A volume that is a folder of the node, and the claim `sro-data` that gets it."""
+def claim_on(folder: Path, namespace: str, name: str = "sro-data") -> list[Manifest]:
+    """A volume that is a folder of the node, and the claim that gets it."""
     size = {"storage": "20Gi"}
     modes = ["ReadWriteMany"]
-    reference = {"namespace": namespace, "name": "sro-data"}
+    reference = {"namespace": namespace, "name": name}
     volume = {
         "apiVersion": "v1",
         "kind": "PersistentVolume",
-        "metadata": {"name": f"{namespace}-data"},
+        "metadata": {"name": f"{namespace}-{name}"},
         "spec": {
             "capacity": size,
             "accessModes": modes,
@@ -105,11 +105,11 @@ def claim_on(folder: Path, namespace: str) -> list[Manifest]:
     claim = {
         "apiVersion": "v1",
         "kind": "PersistentVolumeClaim",
-        "metadata": {"name": "sro-data", "namespace": namespace},
+        "metadata": reference,
         "spec": {
             "accessModes": modes,
             "storageClassName": "",
-            "volumeName": f"{namespace}-data",
+            "volumeName": f"{namespace}-{name}",
             "resources": {"requests": size},
         },
     }

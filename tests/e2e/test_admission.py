@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,9 +9,9 @@ from typing import Any
 
 import pytest
 import yaml
-from kubernetes import client, config
 
 from admission_cases import cases, changed
+from admission_client import sro_jobs
 from sro_api.admission import admit
 from sro_cluster.client import Kubectl
 from sro_cluster.controlplane import ControlPlane
@@ -26,23 +25,8 @@ Create = Callable[[Manifest], str]
 @pytest.fixture(scope="module")
 def create(control_plane: ControlPlane, kubectl: Kubectl) -> Iterator[Create]:
     """Create an SROJob as a dry run under strict field validation; the API server's refusal, or an empty text."""
-    kubectl("apply", "--server-side", "--force-conflicts", "-f", str(ROOT / "crds" / "srojobs.sro.dev.yaml"))
-    kubectl("wait", "--for=condition=Established", "crd/srojobs.sro.dev", "--timeout=30s")
-    api = client.CustomObjectsApi(config.new_client_from_config(str(control_plane.kubeconfig)))
-
-    def request(manifest: Manifest) -> str:
-        try:
-            api.create_namespaced_custom_object(
-                "sro.dev", "v1alpha1", "default", "srojobs", manifest, dry_run="All", field_validation="Strict"
-            )
-        except client.ApiException as error:
-            if error.status not in (400, 422):
-                raise
-            return str(json.loads(error.body)["message"])
-        return ""
-
-    yield request
-    api.api_client.close()
+    with sro_jobs(control_plane, kubectl) as jobs:
+        yield lambda manifest: jobs.create(manifest)[0]
 
 
 @pytest.mark.e2e

@@ -7,20 +7,19 @@ from __future__ import annotations
 
 import asyncio
 import copy
-import json
 import os
 import sys
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
-from kubernetes import client, config
+from kubernetes import client
 
+from admission_client import SroJobs, sro_jobs
 from spec_strategies import manifests, varied
 from sro_api.admission import admit
 from sro_cluster.client import Kubectl
@@ -33,7 +32,6 @@ from sro_operator.testing import FakeCluster, VirtualClock
 
 pytestmark = pytest.mark.e2e
 
-ROOT = Path(__file__).resolve().parents[2]
 SPECS = int(os.environ.get("SRO_SPECS", "100"))
 Manifest = dict[str, Any]
 _QUIET = (
@@ -56,44 +54,9 @@ _TRIED = settings(
 class Judge:
     """The API server, and how often it said what."""
 
-    jobs: client.CustomObjectsApi
+    jobs: SroJobs
     batch: client.BatchV1Api
     said: Counter[str] = field(default_factory=Counter)
-
-    def create(self, manifest: Manifest, *, dry_run: bool = True) -> tuple[str, Manifest]:
-        """Create an SROJob; the refusal, or an empty text and the object with its defaults."""
-        options: Manifest = {"dry_run": "All"} if dry_run else {}
-        try:
-            made = self.jobs.create_namespaced_custom_object(
-                "sro.dev", "v1alpha1", "default", "srojobs", manifest, field_validation="Strict", **options
-            )
-        except client.ApiException as error:
-            if error.status not in (400, 422):
-                raise
-            return str(json.loads(error.body)["message"]), {}
-        return "", made
-
-    def replace(self, manifest: Manifest) -> str:
-        """Replace an SROJob; the refusal, if it is refused."""
-        name = manifest["metadata"]["name"]
-        try:
-            self.jobs.replace_namespaced_custom_object(
-                "sro.dev", "v1alpha1", "default", "srojobs", name, manifest, field_validation="Strict"
-            )
-        except client.ApiException as error:
-            if error.status not in (400, 422):
-                raise
-            return str(json.loads(error.body)["message"])
-        return ""
-
-    def read(self, name: str) -> Manifest:
-        """An SROJob as it is stored."""
-        found: Manifest = self.jobs.get_namespaced_custom_object("sro.dev", "v1alpha1", "default", "srojobs", name)
-        return found
-
-    def delete(self, name: str) -> None:
-        """Delete an SROJob."""
-        self.jobs.delete_namespaced_custom_object("sro.dev", "v1alpha1", "default", "srojobs", name)
 
     def takes_job(self, job: Manifest) -> None:
         """A dry run of what the operator would make.
@@ -101,21 +64,18 @@ class Judge:
         Raises:
             ApiException: it would be refused.
         """
+        # Its owner is not on this server.
         metadata = {key: job["metadata"][key] for key in ("name", "labels", "annotations")}
-        body = {**job, "metadata": metadata}
-        del body["status"]
+        body = {key: job[key] for key in ("apiVersion", "kind", "spec")} | {"metadata": metadata}
         self.batch.create_namespaced_job("default", body, dry_run="All", field_validation="Strict")
 
 
 @pytest.fixture(scope="module")
 def judge(control_plane: ControlPlane, kubectl: Kubectl) -> Iterator[Judge]:
-    kubectl("apply", "--server-side", "--force-conflicts", "-f", str(ROOT / "crds" / "srojobs.sro.dev.yaml"))
-    kubectl("wait", "--for=condition=Established", "crd/srojobs.sro.dev", "--timeout=30s")
-    api = config.new_client_from_config(str(control_plane.kubeconfig))
-    judge = Judge(jobs=client.CustomObjectsApi(api), batch=client.BatchV1Api(api))
-    yield judge
-    print(f"\nspecs tried {sum(judge.said.values())}: {dict(judge.said)}", file=sys.stderr)
-    api.close()
+    with sro_jobs(control_plane, kubectl) as jobs:
+        judge = Judge(jobs=jobs, batch=client.BatchV1Api(jobs.api.api_client))
+        yield judge
+        print(f"\nspecs tried {sum(judge.said.values())}: {dict(judge.said)}", file=sys.stderr)
 
 
 def operated(manifest: Manifest) -> FakeCluster:
@@ -135,7 +95,7 @@ def operated(manifest: Manifest) -> FakeCluster:
 def test_a_spec_is_refused_by_both_judges_or_makes_a_job_that_the_api_server_takes(
     judge: Judge, manifest: Manifest
 ) -> None:
-    refusal, made = judge.create(copy.deepcopy(manifest))
+    refusal, made = judge.jobs.create(copy.deepcopy(manifest))
     problems = admit(copy.deepcopy(manifest))
     assert bool(problems) == bool(refusal), (refusal, [str(problem) for problem in problems])
     judge.said["refused" if refusal else "admitted"] += 1
@@ -152,7 +112,7 @@ def test_a_spec_is_refused_by_both_judges_or_makes_a_job_that_the_api_server_tak
         assert "which this cluster does not serve" in status["conditions"][0]["message"]
     else:
         assert status["phase"] == "Queued"
-        judge.takes_job({**cluster.get("Job", f"{name}-a1"), "status": {}})
+        judge.takes_job(cluster.get("Job", f"{name}-a1"))
 
 
 @_TRIED
@@ -160,22 +120,22 @@ def test_a_spec_is_refused_by_both_judges_or_makes_a_job_that_the_api_server_tak
 def test_a_change_is_refused_or_can_be_taken_back(judge: Judge, data: st.DataObject) -> None:
     first = data.draw(manifests())
     first["metadata"]["name"] = "changing"
-    refusal, _ = judge.create(copy.deepcopy(first), dry_run=False)
+    refusal, _ = judge.jobs.create(copy.deepcopy(first), dry_run=False)
     if refusal:
         judge.said["refused"] += 1
         return
     try:
-        before = judge.read("changing")
+        before = judge.jobs.read("changing")
         second = data.draw(varied(before))
-        refusal = judge.replace(second)
+        refusal = judge.jobs.replace(second)
         judge.said["change refused" if refusal else "change taken"] += 1
         if refusal:
-            assert judge.read("changing")["spec"] == before["spec"]
+            assert judge.jobs.read("changing")["spec"] == before["spec"]
             return
         back = {**before, "metadata": {**before["metadata"]}}
         del back["metadata"]["resourceVersion"]
-        current = judge.read("changing")["metadata"]["resourceVersion"]
-        assert judge.replace({**back, "metadata": {**back["metadata"], "resourceVersion": current}}) == ""
-        assert judge.read("changing")["spec"] == before["spec"]
+        current = judge.jobs.read("changing")["metadata"]["resourceVersion"]
+        assert judge.jobs.replace({**back, "metadata": {**back["metadata"], "resourceVersion": current}}) == ""
+        assert judge.jobs.read("changing")["spec"] == before["spec"]
     finally:
-        judge.delete("changing")
+        judge.jobs.delete("changing")

@@ -89,16 +89,12 @@ class Site:
     def restart(self, name: str, *, pause: float, during: Callable[[], None] = lambda: None) -> None:
         """Kill -9 a component, do something while it is gone, and start it again as it was started."""
         processes = self.node.control_plane.processes
-        (pid,) = (entry.pid for entry in processes._running if entry.name == name)
-        argv = Path(f"/proc/{pid}/cmdline").read_text().split("\0")[:-1]
-        os.kill(pid, signal.SIGKILL)
+        processes.kill(name)
         begun = time.monotonic()
         during()
         # The outage itself is what is tried, so its length is given.
         time.sleep(max(0.0, pause - (time.monotonic() - begun)))
-        processes.stop(name)
-        lock = (self.node._claim.fileno(),) if name == "kubelet" else ()
-        processes.start(name, argv, pass_fds=lock)
+        processes.start_again(name)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -368,19 +364,14 @@ def main() -> int:
         images.load_images(node.containerd, (images.TRAINER.reference,))
         kubectl = kubectl_of(node.binaries, node.kubeconfig)
         kubeconfig = install(node.control_plane, kubectl)
-        kubectl.apply([restricted_namespace(NAMESPACE), *claim_on(volume, NAMESPACE), *_small_claim(small)])
+        kubectl.apply(
+            [restricted_namespace(NAMESPACE), *claim_on(volume, NAMESPACE), *claim_on(small, NAMESPACE, "sro-small")]
+        )
         operator = stack.enter_context(OperatorProcess(kubeconfig=kubeconfig, log=folder / "operator.log"))
         site = Site(
             node=node, stage=Stage(kubectl=kubectl, namespace=NAMESPACE), operator=operator, volume=volume, small=small
         )
         return int(play(site, images.TRAINER.reference, options.only) > 0)
-
-
-def _small_claim(folder: Path) -> list[Manifest]:
-    """The claim `sro-small` on the small volume."""
-    text = json.dumps(claim_on(folder, NAMESPACE)).replace("sro-data", "sro-small")
-    made: list[Manifest] = json.loads(text.replace(f"{NAMESPACE}-data", f"{NAMESPACE}-small"))
-    return made
 
 
 if __name__ == "__main__":

@@ -98,7 +98,9 @@ def await_step(run: subprocess.Popen[str], metrics: Path, step: int) -> None:
 
 def trainer_of(run: subprocess.Popen[str]) -> int:
     """The process that leads the session of the running cell's trainer."""
-    (child,) = Path(f"/proc/{run.pid}/task/{run.pid}/children").read_text().split()
+    # Started by one of its threads, under which alone the kernel lists it.
+    threads = Path(f"/proc/{run.pid}/task").glob("*/children")
+    (child,) = [word for thread in threads for word in thread.read_text().split()]
     return int(child)
 
 

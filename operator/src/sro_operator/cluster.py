@@ -19,7 +19,7 @@ from sro_api.base import Manifest
 from sro_api.labels import API_VERSION, JOB_NAME_LABEL, KIND, OPERATOR_FIELD_MANAGER, PLURAL, STUDY_LABEL
 from sro_operator.errors import ApiError, NotLeaderError
 from sro_operator.keys import Key
-from sro_operator.kinds import EVENT, GANG_GROUPS, JOB, LEASE, POD, SRO_JOB, Kind, kind_of, pod_group_kind
+from sro_operator.kinds import EVENT, JOB, LEASE, POD, SRO_JOB, Kind, kind_of
 from sro_operator.kubeconfig import find_cluster
 from sro_operator.wire import error_of, lines_of
 
@@ -160,19 +160,9 @@ class Cluster:
         finally:
             response.close()
 
-    async def pod_group_kinds(self) -> list[Kind]:
-        """The PodGroups that the API server knows, one version of each API group that has them."""
-        groups = (await self._call("GET", "apis", "/apis"))["groups"]
-        found = []
-        for group in (each for each in groups if each["name"] in GANG_GROUPS):
-            preferred = group["preferredVersion"]["groupVersion"]
-            versions = [version["groupVersion"] for version in group["versions"]]
-            for version in sorted(versions, key=lambda each: each != preferred):
-                served = await self._call("GET", "apis", f"/apis/{version}")
-                if any(resource["name"] == "podgroups" for resource in served["resources"]):
-                    found.append(pod_group_kind(version))
-                    break
-        return found
+    async def served(self, path: str = "") -> Manifest:
+        """What the API server says that it serves: its API groups, or under `GROUP/VERSION` the resources of one."""
+        return await self._call("GET", "apis", f"/apis/{path}".rstrip("/"))
 
     async def refusal_of_pods(self, key: Key) -> str:
         """What the Job controller was last told when it was not let make a Job's pods; empty if it was."""

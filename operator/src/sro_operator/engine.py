@@ -18,6 +18,7 @@ from sro_api.base import Manifest
 from sro_api.labels import FINAL_PHASES, KIND
 from sro_operator.cache import FOR_GOOD, Cache, own_key, owner_key
 from sro_operator.cluster import Cluster
+from sro_operator.discovery import pod_group_kinds
 from sro_operator.election import Election, LeaseTerms
 from sro_operator.errors import ApiError, NotLeaderError
 from sro_operator.informer import Informer
@@ -129,7 +130,7 @@ class Engine:
 
         Before the first resync ends, and so before anything is decided.
         """
-        found = await cluster.pod_group_kinds()
+        found = await pod_group_kinds(cluster)
         for kind in found:
             if kind in self._group_kinds or kind in self._refused_kinds:
                 continue

@@ -44,6 +44,7 @@ class Processes:
         self._record = directory / "processes.json"
         recorded = json.loads(self._record.read_text()) if self._record.exists() else []
         # What ended meanwhile must not be mistaken for a later process of the same name.
+        self._started: dict[str, tuple[list[str], tuple[int, ...]]] = {}
         self._running = [process for process in (Recorded(**entry) for entry in recorded) if _is_alive(process)]
 
     def start(
@@ -54,11 +55,13 @@ class Processes:
         pass_fds: Sequence[int] = (),
     ) -> None:
         """Starts ``argv`` in a session of its own, its output appended to ``logs/NAME.log``."""
+        words = [str(word) for word in argv]
+        self._started[name] = (words, tuple(pass_fds))
         log = self.log(name)
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("ab") as output:
             child = subprocess.Popen(
-                [str(word) for word in argv],
+                words,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
@@ -93,6 +96,19 @@ class Processes:
             _stop(process)
             self._running.remove(process)
         self._save()
+
+    def kill(self, name: str) -> None:
+        """Kills the processes of one name as a crash would."""
+        for process in [entry for entry in self._running if entry.name == name]:
+            os.kill(process.pid, signal.SIGKILL)
+            _ended_within(process, _KILL_SECONDS)
+            self._running.remove(process)
+        self._save()
+
+    def start_again(self, name: str) -> None:
+        """Starts what this object started under a name before, as it did then."""
+        words, pass_fds = self._started[name]
+        self.start(name, words, pass_fds=pass_fds)
 
     def stop_all(self) -> None:
         """Stops every recorded process, the last started first."""

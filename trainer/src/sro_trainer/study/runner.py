@@ -144,20 +144,16 @@ def _run_cells(study: LocalStudy) -> int:
     _refuse_others(before)
     todo = [cell for cell in wanted if _is_to_run(before[cell.name].state, again=request.again)]
     teller.begin([state.seconds for state in before.values() if state.state == "Finished"], todo=len(todo))
-    _run_in_turn(todo[: request.limit], study)
+    _run_all(todo[: request.limit], study)
     return _exit_code(wanted, study.root)
 
 
-def _run_in_turn(todo: Sequence[Cell], study: LocalStudy) -> None:
+def _run_all(todo: Sequence[Cell], study: LocalStudy) -> None:
     """The warm start that the others share, alone; then `at_once` of them at any time."""
     if todo and todo[0].is_warm_start:
         if _told(todo[0], study) != "Finished":
             return
         todo = todo[1:]
-    if study.request.at_once == 1:
-        for cell in todo:
-            _told(cell, study)
-        return
     with ThreadPoolExecutor(max_workers=study.request.at_once) as pool:
         for future in [pool.submit(_told, cell, study) for cell in todo]:
             future.result()
