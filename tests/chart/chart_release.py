@@ -89,9 +89,12 @@ class Caller:
             return refusal.code, str(json.loads(refusal.read())["message"])
 
 
-def caller_of(control_plane: ControlPlane, kubectl: Kubectl, namespace: str, account: str) -> Caller:
-    """A service account with a token of its own, got by TokenRequest as the kubelet gets a pod's."""
-    token = kubectl("create", "token", account, "-n", namespace).strip()
+def caller_of(
+    control_plane: ControlPlane, kubectl: Kubectl, namespace: str, account: str, *, pod: str | None = None
+) -> Caller:
+    """A service account with a token of its own, got by TokenRequest; bound to a pod, it is the one that its kubelet mounts."""
+    bound = () if pod is None else ("--bound-object-kind=Pod", f"--bound-object-name={pod}")
+    token = kubectl("create", "token", account, "-n", namespace, *bound).strip()
     authority = control_plane.authority.pair.certificate
     return Caller(server=control_plane.server, certificate_authority=authority, token=token)
 

@@ -113,8 +113,8 @@ def test_every_optional_object_is_there_when_everything_is_switched_on(render: R
     kinds = Counter(each["kind"] for each in render(EVERYTHING))
     assert kinds == {
         "CustomResourceDefinition": 1,
-        "ClusterRole": 4,
-        "ClusterRoleBinding": 1,
+        "ClusterRole": 5,
+        "ClusterRoleBinding": 2,
         "ServiceAccount": 1,
         "Deployment": 1,
         "Service": 1,
@@ -263,7 +263,7 @@ def test_helm_lint_finds_nothing(helm: Helm) -> None:
         ({}, "It serves SROJobs in every namespace."),
         ({"scope": "namespaced", "watchNamespaces": ["team-a", "team-b"]}, "It serves SROJobs in team-a, team-b."),
         ({}, "will leave the SROJob definition and every SROJob in place"),
-        ({"admissionPolicy": {"enabled": False}}, "WARNING: admissionPolicy.enabled is false"),
+        ({"scope": "namespaced", "admissionPolicy": {"enabled": False}}, "WARNING: admissionPolicy.enabled is false"),
         ({"rbac": {"create": False}}, f"once account {FULL_NAME} has been"),
     ],
     ids=["rollout", "cluster scope", "namespaces", "kept definition", "no policy", "no roles"],

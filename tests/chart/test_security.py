@@ -9,7 +9,9 @@ from chart_rendering import (
     FULL_NAME,
     NAMESPACE,
     VALUE_SETS,
+    Helm,
     Manifest,
+    RenderError,
     environment,
     of_kind,
     only,
@@ -139,8 +141,9 @@ def test_namespaced_scope_gives_rights_in_the_watched_namespaces_alone(
     objects = render(values)
     assert {each["kind"] for each in objects} & _RBAC_KINDS == {"Role", "RoleBinding"}
     for kind in ("Role", "RoleBinding"):
-        served = [each for each in of_kind(objects, kind) if each["metadata"]["name"] == FULL_NAME]
-        assert [each["metadata"]["namespace"] for each in served] == namespaces
+        for name in (FULL_NAME, f"{FULL_NAME}-trainers"):
+            served = [each for each in of_kind(objects, kind) if each["metadata"]["name"] == name]
+            assert [each["metadata"]["namespace"] for each in served] == namespaces
     assert environment(objects)["SRO_NAMESPACES"] == ",".join(namespaces)
 
 
@@ -153,15 +156,41 @@ def test_namespaced_scope_grants_the_same_rules_as_cluster_scope(render: Render)
 @pytest.mark.parametrize(
     "values", [{}, {"scope": "namespaced", "watchNamespaces": ["a"]}], ids=["cluster", "namespaced"]
 )
-def test_every_binding_gives_a_role_of_the_chart_to_its_account(render: Render, values: Manifest) -> None:
+def test_every_binding_gives_a_role_of_the_chart_to_its_account_or_to_all_trainers(
+    render: Render, values: Manifest
+) -> None:
     objects = render(values)
     account = only(objects, "ServiceAccount")["metadata"]
+    operator = {"kind": "ServiceAccount", "name": account["name"], "namespace": account["namespace"]}
     for binding in [*of_kind(objects, "RoleBinding"), *of_kind(objects, "ClusterRoleBinding")]:
-        role = binding["roleRef"]
+        role, (subject,) = binding["roleRef"], binding["subjects"]
         assert role["name"] in {each["metadata"]["name"] for each in of_kind(objects, role["kind"])}
-        assert binding["subjects"] == [
-            {"kind": "ServiceAccount", "name": account["name"], "namespace": account["namespace"]}
-        ]
+        if not role["name"].endswith("-trainers"):
+            assert subject == operator
+            continue
+        # In their own namespace alone where the operator serves only some.
+        within = f":{binding['metadata']['namespace']}" if binding["kind"] == "RoleBinding" else ""
+        everybody = {
+            "apiGroup": "rbac.authorization.k8s.io",
+            "kind": "Group",
+            "name": f"system:serviceaccounts{within}",
+        }
+        assert subject == everybody
+
+
+@_all_values
+def test_trainers_are_granted_one_verb_on_one_subresource(render: Render, values: Manifest) -> None:
+    objects = render(values)
+    roles = [*of_kind(objects, "Role"), *of_kind(objects, "ClusterRole")]
+    granted = [each["rules"] for each in roles if each["metadata"]["name"].endswith("-trainers")]
+    rule = {"apiGroups": ["sro.dev"], "resources": ["srojobs/status"], "verbs": ["patch"]}
+    assert granted == [[rule]] * len(granted)
+    assert bool(granted) == values.get("rbac", {}).get("create", True)
+
+
+def test_without_its_policy_the_chart_grants_trainers_nothing_in_the_whole_cluster(helm: Helm) -> None:
+    with pytest.raises(RenderError, match=r"admissionPolicy\.enabled: false needs scope: namespaced or rbac\.create"):
+        helm.template({"admissionPolicy": {"enabled": False}})
 
 
 def test_the_clusters_own_roles_learn_about_srojobs(render: Render) -> None:
@@ -189,8 +218,9 @@ def test_the_clusters_own_roles_learn_about_srojobs(render: Render) -> None:
 def test_the_admission_policy_guards_every_status_field_but_progress(render: Render) -> None:
     fields = {field.alias or name for name, field in SROJobStatus.model_fields.items()}
     policy = only(render(), "ValidatingAdmissionPolicy")["spec"]
-    expressions = {validation["expression"] for validation in policy["validations"]}
-    assert expressions == {f"object.?status.?{field} == oldObject.?status.?{field}" for field in fields - {"progress"}}
+    (own_pod, *guarded) = [validation["expression"] for validation in policy["validations"]]
+    assert "request.name" in own_pod
+    assert set(guarded) == {f"object.?status.?{field} == oldObject.?status.?{field}" for field in fields - {"progress"}}
     assert policy["failurePolicy"] == "Fail"
 
 

@@ -87,7 +87,7 @@ def trainer(releases: Releases, control_plane: ControlPlane, kubectl: Kubectl) -
         kubectl("create", "-f", "-", stdin=json.dumps(sro_job(TEAM, name)))
     job = SROJob.model_validate(kubectl.get("srojob", "tiny", "-n", TEAM))
     kubectl.apply(build_identity(job), field_manager="sro-operator")
-    caller = caller_of(control_plane, kubectl, TEAM, "tiny-trainer")
+    caller = pod_of(control_plane, kubectl, "tiny-a1-0-x7k2p")
     operator = caller_of(control_plane, kubectl, NAMESPACE, RELEASE)
     assert write_status(operator, STATUS, manager="sro-operator") == (200, "")
     kubectl.wait_until(
@@ -96,6 +96,21 @@ def trainer(releases: Releases, control_plane: ControlPlane, kubectl: Kubectl) -
         what="the admission policy is in force",
     )
     return caller
+
+
+def pod_of(
+    control_plane: ControlPlane, kubectl: Kubectl, name: str, *, namespace: str = TEAM, account: str = "tiny-trainer"
+) -> Caller:
+    """A pod of this name, with the token that its kubelet would mount."""
+    spec = {
+        "serviceAccountName": account,
+        "securityContext": {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}},
+        "containers": [{"name": "trainer", "image": "trainer"}],
+    }
+    metadata = {"name": name, "namespace": namespace}
+    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}
+    kubectl("create", "-f", "-", stdin=json.dumps(pod))
+    return caller_of(control_plane, kubectl, namespace, account, pod=name)
 
 
 def write_status(
@@ -154,10 +169,42 @@ def test_a_trainer_cannot_change_a_label_by_way_of_the_status(trainer: Caller, k
     assert "labels" not in kubectl.get("srojob", "tiny", "-n", TEAM)["metadata"]
 
 
+NOT_ITS_OWN = "only the pods of this very job may report its progress"
+
+
 def test_a_trainer_cannot_write_the_progress_of_another_job(trainer: Caller) -> None:
     code, message = trainer.patch(status_path(TEAM, "other"), {"status": {"progress": PROGRESS}}, kind=MERGE)
-    assert code == 403
-    assert 'cannot patch resource "srojobs/status"' in message
+    assert (code, NOT_ITS_OWN in message) == (403, True)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["tiny-a1-0", "tiny-0-x7k2p", "tiny-a1-x7k2p", "tiny-a-0-x7k2p", "tiny-b-a1-0-x7k2p", "a-tiny-a1-0-x7k2p", "tiny"],
+)
+def test_a_pod_that_is_not_called_as_the_jobs_own_are_cannot_write_its_progress(
+    trainer: Caller, control_plane: ControlPlane, kubectl: Kubectl, name: str
+) -> None:
+    other = pod_of(control_plane, kubectl, name)
+    code, message = write_status(other, {"progress": PROGRESS})
+    assert (code, NOT_ITS_OWN in message) == (403, True)
+
+
+def test_a_pod_of_another_namespace_cannot_write_its_progress(
+    trainer: Caller, control_plane: ControlPlane, kubectl: Kubectl
+) -> None:
+    kubectl("create", "namespace", "elsewhere")
+    kubectl("create", "serviceaccount", "tiny-trainer", "-n", "elsewhere")
+    stranger = pod_of(control_plane, kubectl, "tiny-a1-0-x7k2p", namespace="elsewhere")
+    code, message = write_status(stranger, {"progress": PROGRESS})
+    assert (code, NOT_ITS_OWN in message) == (403, True)
+
+
+def test_a_token_of_the_jobs_account_that_no_pod_holds_cannot_write_its_progress(
+    trainer: Caller, control_plane: ControlPlane, kubectl: Kubectl
+) -> None:
+    loose = caller_of(control_plane, kubectl, TEAM, "tiny-trainer")
+    code, message = write_status(loose, {"progress": PROGRESS})
+    assert (code, NOT_ITS_OWN in message) == (403, True)
 
 
 def test_a_trainer_cannot_write_its_jobs_spec(trainer: Caller) -> None:
@@ -167,11 +214,14 @@ def test_a_trainer_cannot_write_its_jobs_spec(trainer: Caller) -> None:
     assert 'cannot patch resource "srojobs"' in message
 
 
-def test_an_account_that_a_namespaces_admin_lets_report_is_held_to_progress_too(
+def test_an_account_of_a_namespaces_admin_is_held_to_its_pods_progress_too(
     trainer: Caller, control_plane: ControlPlane, kubectl: Kubectl
 ) -> None:
-    reporter = account(control_plane, kubectl, "own-reporter")
-    assert write_status(reporter, {"progress": PROGRESS}, manager="own")[0] == 200
+    admin = account(control_plane, kubectl, "own-admin")
+    code, message = write_status(admin, {"progress": PROGRESS}, manager="own")
+    assert (code, NOT_ITS_OWN in message) == (403, True)
+    reporter = pod_of(control_plane, kubectl, "tiny-a12-3-4dmnq", account="own-admin")
+    assert write_status(reporter, {"progress": PROGRESS}, manager="own") == (200, "")
     code, message = write_status(reporter, {"progress": PROGRESS, "phase": "Complete"}, manager="own")
     assert (code, "status.phase: only the operator" in message) == (403, True)
 

@@ -178,7 +178,7 @@ def test_a_job_can_be_deleted_after_an_uninstall(releases: Releases, kubectl: Ku
     start_job(kubectl, "deleting")
     releases.uninstall(NAME, NAMESPACE)
     kubectl("delete", "srojob", "tiny", "-n", "deleting", "--timeout=30s")
-    children = ("get", "job,pod,service,role,rolebinding,serviceaccount", "-n", "deleting", "-o", "name")
+    children = ("get", "job,pod,service,serviceaccount", "-n", "deleting", "-o", "name")
     label = ("-l", "sro.dev/job-name=tiny")
     kubectl.wait_until(lambda: not kubectl(*children, *label), seconds=120, what="the job's children are gone")
 
@@ -265,7 +265,7 @@ def test_everything_can_be_removed_down_to_the_last_pod(releases: Releases, kube
     start_job(kubectl, "wound-up")
     releases.uninstall(NAME, NAMESPACE)
     kubectl("delete", "srojobs", "--all", "--all-namespaces", "--cascade=foreground", "--timeout=240s")
-    assert kubectl("get", "job,pod,service,role", "-n", "wound-up", "-o", "name") == ""
+    assert kubectl("get", "job,pod,service", "-n", "wound-up", "-o", "name") == ""
     kubectl("delete", CRD, "--timeout=60s")
     assert leftovers(kubectl) == []
 

@@ -110,7 +110,6 @@ def test_a_job_that_names_an_account_gets_no_other_and_that_account_may_report(
     stage.submit(compute={"nodes": 2, "serviceAccountName": "team-trainer"})
     trainer = trainer_of(stage, plane, "team-trainer")
     path = f"{JOBS.format(namespace=stage.namespace)}/demo/status{APPLY}"
-    wait_until(lambda: bool(stage.names("rolebinding")), "the binding is made")
     assert trainer("PATCH", path, applied({"progress": progress(7)}), "apply-patch+yaml") == (200, "")
     assert stage.names("serviceaccount") == set()
     code, message = trainer("PATCH", path, applied({"phase": "Complete"}), "apply-patch+yaml")

@@ -181,7 +181,7 @@ def wait_for_reason(kubectl: Kubectl, namespace: str, reason: str) -> None:
 
 def edit_children(kubectl: Kubectl, namespace: str) -> None:
     """Take a label from each child, and wait until it is back."""
-    for child in ("serviceaccount/tiny-trainer", "role/tiny-trainer", "rolebinding/tiny-trainer", "job/tiny-a1"):
+    for child in ("serviceaccount/tiny-trainer", "job/tiny-a1"):
         put_back(kubectl, namespace, "tiny", child)
 
 

@@ -230,8 +230,6 @@ class Stage:
             ("/apis/batch/v1", "jobs"),
             ("/api/v1", "services"),
             ("/api/v1", "serviceaccounts"),
-            ("/apis/rbac.authorization.k8s.io/v1", "roles"),
-            ("/apis/rbac.authorization.k8s.io/v1", "rolebindings"),
         ):
             path = f"{group}/namespaces/{self.namespace}/{plural}?labelSelector=sro.dev/job-name=demo"
             found += [f"{plural}/{item['metadata']['name']}" for item in await self.api.items(path)]

@@ -25,7 +25,7 @@ def test_each_transition_is_said_once() -> None:
     nothing = SROJobStatus()
     queued = next_status(make_job(), Observed(jobs=(GANG,)), EPOCH)
     running = next_status(make_job(queued), Observed(jobs=(GANG,), pods=PODS), EPOCH + timedelta(seconds=9))
-    assert reasons(nothing, queued) == ["SpecAccepted", "PodsPending", "AttemptStarted"]
+    assert reasons(nothing, queued) == ["AttemptStarted"]
     assert reasons(queued, running) == ["PodsRunning"]
     assert reasons(running, running) == []
 
@@ -36,7 +36,7 @@ def test_suspending_and_resuming_are_said() -> None:
     second = AttemptJob(name="demo-a2", uid="v", resource_version="1", attempt=2, created=EPOCH, resumed_from_step=30)
     resumed = next_status(make_job(suspended), Observed(jobs=(second,)), EPOCH)
     assert reasons(running, suspended) == ["SuspendedByUser"]
-    assert reasons(suspended, resumed) == ["PodsPending", "ResumedByUser", "AttemptStarted"]
+    assert reasons(suspended, resumed) == ["ResumedByUser", "AttemptStarted"]
     assert announcements(suspended, resumed)[-1].message == "attempt 2 started from step 30"
 
 

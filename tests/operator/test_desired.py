@@ -66,20 +66,16 @@ def test_the_run_configuration_is_the_spec_with_its_defaults_written_out() -> No
     assert run["spec"]["optimization"]["batchSize"] == 16
 
 
-def test_the_role_names_one_object_one_subresource_and_one_verb() -> None:
+def test_the_pods_run_as_an_account_of_their_own_that_nobody_granted_anything() -> None:
     made = children()
-    assert of_kind(made, "Role")["rules"] == [
-        {"apiGroups": ["sro.dev"], "resources": ["srojobs/status"], "resourceNames": ["demo"], "verbs": ["patch"]}
-    ]
-    assert of_kind(made, "RoleBinding")["subjects"] == [
-        {"kind": "ServiceAccount", "name": "demo-trainer", "namespace": "team"}
-    ]
+    assert [child["kind"] for child in made.supports] == ["Service", "ServiceAccount"]
+    assert of_kind(made, "ServiceAccount")["automountServiceAccountToken"] is False
+    assert (pod(made)["serviceAccountName"], pod(made)["automountServiceAccountToken"]) == ("demo-trainer", True)
 
 
-def test_an_account_of_the_spec_gets_the_role_and_none_is_made() -> None:
+def test_where_the_spec_names_an_account_none_is_made() -> None:
     made = children(compute={"serviceAccountName": "team"})
-    assert [child["kind"] for child in made.supports] == ["Service", "Role", "RoleBinding"]
-    assert of_kind(made, "RoleBinding")["subjects"][0]["name"] == "team"
+    assert [child["kind"] for child in made.supports] == ["Service"]
     assert pod(made)["serviceAccountName"] == "team"
 
 

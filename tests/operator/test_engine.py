@@ -12,6 +12,7 @@ from sro_operator.keys import Key
 from sro_operator.metrics import Metrics
 from sro_operator.settings import OperatorSettings
 from sro_operator.testing import FakeCluster, VirtualClock, make_manifest
+from sro_operator.work_queue import WorkQueue
 
 
 def build_engine() -> tuple[Engine, FakeCluster]:
@@ -66,6 +67,29 @@ def test_an_operator_is_ready_once_it_has_listed_the_jobs() -> None:
         return engine.hindrances()
 
     assert asyncio.run(listed()) == []
+
+
+def test_finished_jobs_that_are_met_for_the_first_time_come_last() -> None:
+    engine, _ = build_engine()
+    looked: list[str] = []
+
+    async def look(key: Key) -> None:
+        looked.append(key.name)
+
+    async def met() -> None:
+        engine.queue = WorkQueue(look, 1, lambda _: None)
+        for name, phase in (("done", "Complete"), ("lost", "Failed"), ("new", ""), ("going", "Running")):
+            manifest = make_manifest(name=name)
+            manifest["metadata"]["uid"] = name
+            engine.on_sro_job("ADDED", {**manifest, "status": {"phase": phase}})
+        worker = asyncio.create_task(engine.queue.run())
+        async with asyncio.timeout(5):
+            while len(looked) < 4:
+                await asyncio.sleep(0)
+        worker.cancel()
+
+    asyncio.run(met())
+    assert looked == ["new", "going", "done", "lost"]
 
 
 def test_a_resync_wakes_every_job_that_no_event_told_of() -> None:

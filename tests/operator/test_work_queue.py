@@ -169,6 +169,23 @@ def test_the_slowest_look_is_known() -> None:
     play(slow, script)
 
 
+def test_late_keys_wait_for_all_others_unless_they_are_woken_again() -> None:
+    old = [Key(namespace="n", name=f"old-{number}") for number in range(3)]
+
+    async def script(queue: WorkQueue) -> None:
+        for key in old:
+            queue.wake(key, is_late=True)
+        queue.wake(A)
+        queue.wake(old[2])
+        queue.wake(old[2], is_late=True)
+        queue.wake(B, is_late=True)
+        queue.wake(B)
+        await asyncio.sleep(100)
+
+    looks, _ = play(slow, script, concurrency=1)
+    assert [name for _, name in looks] == ["a", "old-2", "b", "old-0", "old-1"]
+
+
 def test_namespaces_take_turns() -> None:
     async def script(queue: WorkQueue) -> None:
         for number in range(50):

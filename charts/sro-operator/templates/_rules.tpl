@@ -9,7 +9,6 @@ It may read no Secret: a job's credentials are named in its pods and read by the
   verbs: [list, watch, delete]
 - apiGroups: [sro.dev]
   resources: [srojobs/status]
-  # Also what the Role of each trainer grants: nobody may grant what they do not hold.
   verbs: [patch]
 {{- if .Values.rbac.finalizers }}
 - apiGroups: [sro.dev]
@@ -28,9 +27,6 @@ It may read no Secret: a job's credentials are named in its pods and read by the
   resources: [services, serviceaccounts]
   # list and watch: what somebody deletes or edits is put right.
   verbs: [list, watch, create, patch]
-- apiGroups: [rbac.authorization.k8s.io]
-  resources: [roles, rolebindings]
-  verbs: [list, watch, create, patch]
 - apiGroups: [scheduling.k8s.io, scheduling.x-k8s.io, scheduling.volcano.sh]
   # Of attempts that start all their pods or none. Asked for only where the cluster has them.
   resources: [podgroups]
@@ -39,6 +35,16 @@ It may read no Secret: a job's credentials are named in its pods and read by the
   resources: [events]
   # list: why the Job controller may not make pods is told in its events alone.
   verbs: [list, create]
+{{- end }}
+
+{{- /*
+What the pods of jobs may do, whatever account they run as: the right to report, without which job is whose. Which job a pod may
+report of, and what of it, is for the admission policy to say.
+*/}}
+{{- define "sro-operator.trainerRules" -}}
+- apiGroups: [sro.dev]
+  resources: [srojobs/status]
+  verbs: [patch]
 {{- end }}
 
 {{- /* The Lease by which replicas elect the one that works: in the operator's own namespace, by name. */}}

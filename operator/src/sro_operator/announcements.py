@@ -13,9 +13,11 @@ from sro_api.labels import (
     FAILED,
     KIND,
     OPERATOR_FIELD_MANAGER,
+    REASON_ACCEPTED,
     REASON_ATTEMPT_STARTED,
     REASON_EXPIRED,
     REASON_INVALID,
+    REASON_PODS_PENDING,
     REASON_RESUMED,
     RESTARTING,
 )
@@ -34,11 +36,16 @@ class Announcement:
 
 
 def announcements(before: SROJobStatus, after: SROJobStatus) -> tuple[Announcement, ...]:
-    """What the second status says that the first did not, in the order of the conditions."""
+    """What the second status says that the first did not, in the order of the conditions.
+
+    What follows from another piece of news is not told beside it: an attempt that starts was accepted, and its pods are to start.
+    """
     said = {entry.type: entry for entry in before.conditions}
-    news = [_of_condition(entry) for entry in after.conditions if _is_news(entry, said.get(entry.type))]
     known = {attempt.number for attempt in before.attempts}
     begun = [attempt for attempt in after.attempts if attempt.number not in known]
+    implied = (REASON_ACCEPTED, REASON_PODS_PENDING) if begun else ()
+    fresh = [entry for entry in after.conditions if _is_news(entry, said.get(entry.type))]
+    news = [_of_condition(entry) for entry in fresh if entry.reason not in implied]
     if any(attempt.reason == "SuspendedByUser" for attempt in before.attempts[-1:]) and begun:
         news.append(Announcement(reason=REASON_RESUMED, message=f"goes on as attempt {begun[0].number}"))
     for attempt in begun:

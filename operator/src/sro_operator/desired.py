@@ -18,7 +18,7 @@ class Children:
     """The objects of one attempt."""
 
     supports: tuple[Manifest, ...]
-    """Service and identity, which all attempts share: they may be applied again at any time."""
+    """Service and account, which all attempts share: they may be applied again at any time."""
     pod_group: Manifest | None
     """Of this attempt alone."""
     job: Manifest
@@ -27,14 +27,12 @@ class Children:
     @property
     def waves(self) -> tuple[tuple[Manifest, ...], ...]:
         """All of them, in groups: what is in one needs what is in those before it."""
-        bindings = tuple(child for child in self.supports if child["kind"] == "RoleBinding")
-        others = tuple(child for child in self.supports if child["kind"] != "RoleBinding")
         groups = (self.pod_group,) if self.pod_group is not None else ()
-        return ((*others, *groups), bindings, (self.job,))
+        return ((*self.supports, *groups), (self.job,))
 
 
 def desired_supports(job: SROJob, record: str = "") -> tuple[Manifest, ...]:
-    """What all attempts of a job share: the Service, with the record of ended attempts on it, and the identity of its pods."""
+    """What all attempts of a job share: the Service, with the record of ended attempts on it, and the account of its pods."""
     return (build_service(job, record), *build_identity(job))
 
 

@@ -168,7 +168,7 @@ class Engine:
         while not self._is_synced:
             await asyncio.sleep(0.02)
         for key in self.cache.sro_jobs.owners():
-            self.queue.wake(key)
+            self._wake_at_first(key)
         await self.queue.run()
 
     @property
@@ -179,6 +179,12 @@ class Engine:
         """A standby looks at nothing: it will look at everything when it begins to lead."""
         if self._workers is not None or self._election is None:
             self.queue.wake(key, after_seconds=after_seconds)
+
+    def _wake_at_first(self, key: Key) -> None:
+        """Wake a job that this process has not looked at yet: of a finished one, a time to live is all that may be due."""
+        sight = self._sights.get(key)
+        if self._workers is not None or self._election is None:
+            self.queue.wake(key, is_late=sight is not None and sight.phase in FINAL_PHASES)
 
     def on_sro_job(self, event: str | None, manifest: Manifest) -> None:
         """A watch delivered an SROJob."""
@@ -192,8 +198,13 @@ class Engine:
         """Wake the queue if a job changed in more than its progress."""
         key, sight = own_key(manifest), sight_of(manifest)
         self._metrics.note_progress(key, sight.phase, manifest.get("status", {}).get("progress"))
-        if self._sights.get(key) != sight:
-            self._sights[key] = sight
+        before = self._sights.get(key)
+        if before == sight:
+            return
+        self._sights[key] = sight
+        if before is None:
+            self._wake_at_first(key)
+        else:
             self._wake(key)
 
     def _lost(self, key: Key) -> None:

@@ -37,14 +37,11 @@ class Kind:
         return f"{self.collection(namespace)}/{name}"
 
 
-_RBAC = "rbac.authorization.k8s.io/v1"
 JOB = Kind(name="Job", api_version="batch/v1", plural="jobs", selector=CHILD_SELECTOR)
 POD = Kind(name="Pod", api_version="v1", plural="pods", selector=CHILD_SELECTOR)
 SUPPORTS = (
     Kind(name="Service", api_version="v1", plural="services", selector=CHILD_SELECTOR),
     Kind(name="ServiceAccount", api_version="v1", plural="serviceaccounts", selector=CHILD_SELECTOR),
-    Kind(name="Role", api_version=_RBAC, plural="roles", selector=CHILD_SELECTOR),
-    Kind(name="RoleBinding", api_version=_RBAC, plural="rolebindings", selector=CHILD_SELECTOR),
 )
 CHILDREN = (JOB, POD, *SUPPORTS)
 SRO_JOB = Kind(name=KIND, api_version=API_VERSION, plural=PLURAL)

@@ -208,8 +208,6 @@ class FakeCluster:
         await asyncio.sleep(0)
         if (manifest["kind"], *_place(manifest)) in self.objects:
             raise ApiError(409, "already exists", reason="AlreadyExists")
-        if manifest["kind"] == "RoleBinding" and ("Role", *_place(manifest)) not in self.objects:
-            raise ApiError(404, "the Role is not there")
         return self.put(manifest)
 
     async def apply(self, manifest: Manifest) -> Manifest:

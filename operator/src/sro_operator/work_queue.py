@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
@@ -23,6 +23,10 @@ Handler = Callable[[Key], Awaitable[float | None]]
 """Looks at one key; returns the seconds after which to look again though nothing happens."""
 
 
+_Turns = OrderedDict[str, dict[Key, None]]
+"""Namespaces in the order of their turns, and the keys of each in theirs."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
     """One look at one key."""
@@ -34,25 +38,38 @@ class Outcome:
 
 
 class _FairQueue:
-    """Keys by namespace; each namespace gives one in its turn."""
+    """Keys by namespace; each namespace gives one in its turn. Late keys come when there are no others."""
 
     def __init__(self) -> None:
-        self._turns: OrderedDict[str, deque[Key]] = OrderedDict()
+        self._prompt: _Turns = OrderedDict()
+        self._late: _Turns = OrderedDict()
         self._count = asyncio.Semaphore(0)
 
-    def put(self, key: Key) -> None:
-        self._turns.setdefault(key.namespace, deque()).append(key)
+    def put(self, key: Key, *, is_late: bool) -> None:
+        (self._late if is_late else self._prompt).setdefault(key.namespace, {})[key] = None
         self._count.release()
+
+    def hasten(self, key: Key) -> None:
+        """Let a key no longer be late, if it is."""
+        if key in self._late.get(key.namespace, ()):
+            self._take(self._late, key)
+            self._prompt.setdefault(key.namespace, {})[key] = None
 
     async def get(self) -> Key:
         await self._count.acquire()
-        namespace, keys = next(iter(self._turns.items()))
-        key = keys.popleft()
-        if keys:
-            self._turns.move_to_end(namespace)
-        else:
-            del self._turns[namespace]
+        turns = self._prompt or self._late
+        namespace, keys = next(iter(turns.items()))
+        self._take(turns, key := next(iter(keys)))
+        if namespace in turns:
+            turns.move_to_end(namespace)
         return key
+
+    @staticmethod
+    def _take(turns: _Turns, key: Key) -> None:
+        keys = turns[key.namespace]
+        del keys[key]
+        if not keys:
+            del turns[key.namespace]
 
 
 class WorkQueue:
@@ -75,10 +92,16 @@ class WorkQueue:
         """Keys that wait for a worker."""
         return len(self._waiting)
 
-    def wake(self, key: Key, *, after_seconds: float = 0.0) -> None:
-        """Have a key looked at; of several times asked for, the earliest counts."""
+    def wake(self, key: Key, *, after_seconds: float = 0.0, is_late: bool = False) -> None:
+        """Have a key looked at; of several times asked for, the earliest counts.
+
+        Args:
+            key: the key.
+            after_seconds: not before; at once if 0.
+            is_late: only when no other key waits, unless it is woken otherwise meanwhile.
+        """
         if after_seconds <= 0:
-            self._enqueue(key)
+            self._enqueue(key, is_late=is_late)
             return
         loop = asyncio.get_running_loop()
         due, timer = loop.time() + after_seconds, self._timers.get(key)
@@ -110,14 +133,16 @@ class WorkQueue:
             for _ in range(self._concurrency):
                 workers.create_task(self._work())
 
-    def _enqueue(self, key: Key) -> None:
+    def _enqueue(self, key: Key, *, is_late: bool = False) -> None:
         if timer := self._timers.pop(key, None):
             timer.cancel()
         if key in self._begun:
             self._again.add(key)
         elif key not in self._waiting:
             self._waiting[key] = _now()
-            self._ready.put(key)
+            self._ready.put(key, is_late=is_late)
+        elif not is_late:
+            self._ready.hasten(key)
 
     async def _work(self) -> None:
         while True:

@@ -22,7 +22,7 @@ def attempt_name(job: SROJob, attempt: int) -> str:
 
 
 def trainer_name(job: SROJob) -> str:
-    """Name of the identity under which the job's pods report."""
+    """Name of the account that the job's pods run as."""
     return f"{job.name}-trainer"
 
 

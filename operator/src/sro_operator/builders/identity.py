@@ -1,9 +1,8 @@
-"""The identity by which a job's pods may report progress: a Role for one object, one subresource and one verb."""
+"""The account that a job's pods run as. It holds no right of its own: what a pod may report is bound to the pod, by the chart."""
 
 from __future__ import annotations
 
 from sro_api.base import Manifest
-from sro_api.labels import GROUP, PLURAL
 from sro_api.v1alpha1 import SROJob
 from sro_operator.builders.common import metadata_of, trainer_name
 
@@ -14,13 +13,13 @@ def service_account_name(job: SROJob) -> str:
 
 
 def build_identity(job: SROJob) -> tuple[Manifest, ...]:
-    """Account, Role and RoleBinding; no account where the spec names one.
+    """The account; none where the spec names one.
 
-    A Role cannot tell the fields of a status apart: the chart's ValidatingAdmissionPolicy keeps everybody but the operator
-    from writing any other field than `progress`.
+    Rights that somebody gave to the namespace's default account are thereby not the job's. Every service account may patch the
+    status of an SROJob, by one binding of the chart, and the chart's ValidatingAdmissionPolicy narrows that down: to
+    `progress`, and to the pods of that very job, which the API server knows by their tokens.
     """
-    account = () if job.spec.compute.service_account_name else (_service_account(job),)
-    return (*account, _role(job), _role_binding(job))
+    return () if job.spec.compute.service_account_name else (_service_account(job),)
 
 
 def _service_account(job: SROJob) -> Manifest:
@@ -29,24 +28,4 @@ def _service_account(job: SROJob) -> Manifest:
         "kind": "ServiceAccount",
         "metadata": metadata_of(job, trainer_name(job)),
         "automountServiceAccountToken": False,
-    }
-
-
-def _role(job: SROJob) -> Manifest:
-    rule = {"apiGroups": [GROUP], "resources": [f"{PLURAL}/status"], "resourceNames": [job.name], "verbs": ["patch"]}
-    return {
-        "apiVersion": "rbac.authorization.k8s.io/v1",
-        "kind": "Role",
-        "metadata": metadata_of(job, trainer_name(job)),
-        "rules": [rule],
-    }
-
-
-def _role_binding(job: SROJob) -> Manifest:
-    return {
-        "apiVersion": "rbac.authorization.k8s.io/v1",
-        "kind": "RoleBinding",
-        "metadata": metadata_of(job, trainer_name(job)),
-        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": trainer_name(job)},
-        "subjects": [{"kind": "ServiceAccount", "name": service_account_name(job), "namespace": job.namespace}],
     }
