@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import http
 import json
 import os
 import signal
@@ -198,6 +199,9 @@ class Site:
         """
         deadline = time.monotonic() + seconds
         while not holds():
+            for watch in self._watches:
+                if watch.done():
+                    watch.result()
             if time.monotonic() > deadline:
                 raise RuntimeError(f"not within {seconds:.0f} s: {what}")
             await asyncio.sleep(0.02)
@@ -226,15 +230,21 @@ class Site:
 
     async def _follow(self, path: str, tell: Callable[[str, Manifest], None], accept: str) -> None:
         url = f"{self.plane.server}{path}?watch=1&resourceVersion=0"
-        async with self.session.get(
-            url, headers={"Accept": accept}, timeout=aiohttp.ClientTimeout(total=None)
-        ) as answer:
-            rest = b""
-            async for data in answer.content.iter_any():
-                *lines, rest = (rest + data).split(b"\n")
-                for line in lines:
-                    event = json.loads(line)
-                    tell(event["type"], event["object"])
+        # The API server ends the watches of a kind whose definition is still settling; what a new one tells again changes nothing.
+        while True:
+            async with self.session.get(
+                url, headers={"Accept": accept}, timeout=aiohttp.ClientTimeout(total=None)
+            ) as answer:
+                if answer.status == http.HTTPStatus.TOO_MANY_REQUESTS:
+                    await asyncio.sleep(float(answer.headers.get("Retry-After", "1")))
+                    continue
+                answer.raise_for_status()
+                rest = b""
+                async for data in answer.content.iter_any():
+                    *lines, rest = (rest + data).split(b"\n")
+                    for line in lines:
+                        event = json.loads(line)
+                        tell(event["type"], event["object"])
 
     def _pod(self, _kind: str, pod: Manifest) -> None:
         metadata = pod["metadata"]

@@ -9,6 +9,7 @@ import kopf
 
 from sro_api.labels import GROUP, PLURAL, VERSION
 from sro_operator.engine import Engine
+from sro_operator.kopf_storage import NoDiffBase, NoProgress
 from sro_operator.settings import OperatorSettings
 
 _PATIENCE = (1, 1, 2, 3, 5, *[10] * 8640)
@@ -27,6 +28,8 @@ async def start(settings: kopf.OperatorSettings, memo: kopf.Memo, **_: Any) -> N
     settings.peering.standalone = True
     settings.scanning.disabled = True
     settings.posting.enabled = False
+    settings.persistence.diffbase_storage = NoDiffBase()
+    settings.persistence.progress_storage = NoProgress()
     settings.networking.enforce_retry_after = True
     settings.networking.error_backoffs = _PATIENCE
     memo.engine = await Engine.start(OperatorSettings.from_environment(os.environ))
