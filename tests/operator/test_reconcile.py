@@ -457,7 +457,12 @@ def test_pods_that_a_quota_refuses_are_named_in_the_condition() -> None:
     world = World()
     world.look()
     world.cluster.refused_pods = 'pods "demo-a1-0" is forbidden: exceeded quota: gpus'
+    began = world.clock().strftime("%Y-%m-%dT%H:%M:%SZ")
     world.clock.advance(6)
+    world.look()
+    # Nobody is asked before the Job's controller has begun with it.
+    assert "list Event demo-a1" not in world.cluster.reads
+    world.cluster.set_status("Job", "demo-a1", {"startTime": began})
     assert world.look() == 15
     (queued,) = [entry for entry in world.status["conditions"] if entry["type"] == "Queued"]
     assert queued["reason"] == "PodsRefused"

@@ -228,8 +228,11 @@ class _Look:
         gang = observed.jobs[-1] if observed.jobs else None
         if gang is None or gang.is_suspended or gang.is_deleting or gang.is_failing or gang.finished is not None:
             return ""
+        # A Job without a start has not been looked at by its controller: nothing was refused, there is only a queue.
+        if gang.started is None:
+            return ""
         nodes = nodes_of(self._job, self._job.status.attempts, gang)
-        age = (self._owner._now() - (gang.started or gang.created)).total_seconds()
+        age = (self._owner._now() - gang.started).total_seconds()
         if age < PODS_PATIENCE_SECONDS or len(observed.pods_of(gang.attempt)) >= nodes:
             return ""
         return await self._cluster.refusal_of_pods(Key(namespace=self._key.namespace, name=gang.name))
