@@ -59,7 +59,7 @@ $(BENCH)/.requirements: $(UV) $(VENV)/.native $(VENV)/.packages requirements/ben
 
 .PHONY: lock
 lock: $(UV) ## resolve the pinned requirements anew
-	for name in uv operator trainer-image dev bench; do \
+	for name in uv operator trainer-image dev bench audit; do \
 	  $(UV) pip compile --quiet --universal --generate-hashes --python-version 3.11 --no-emit-index-url \
 	    --custom-compile-command "make lock" requirements/$$name.in -o requirements/$$name.txt; \
 	done
@@ -99,7 +99,7 @@ lint: setup ## ruff, rustfmt, clippy, yamllint
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	cd screener_rs && cargo fmt --check && cargo clippy --quiet --all-targets --locked -- -D warnings
-	$(BIN)/yamllint --strict examples crds tests/api/manifests charts/sro-operator/values.yaml
+	$(BIN)/yamllint --strict examples crds tests/api/manifests charts/sro-operator/values.yaml charts/checkov.yaml tests/golden/checkov.yaml
 
 .PHONY: types
 types: setup ## mypy, strict, on sources and tests; stubtest on the extension
@@ -154,6 +154,19 @@ cluster-build: setup ## build the control plane, kubectl and helm (once; cached)
 .PHONY: test-chart
 test-chart: cluster-build ## the rendered chart
 	$(PYTEST) tests/chart
+
+AUDIT := .venv-audit
+$(AUDIT)/.requirements: $(UV) requirements/audit.txt
+	test -x $(AUDIT)/bin/python || $(UV) venv --quiet --python $(PYTHON) $(AUDIT)
+	$(UV) pip sync --quiet --require-hashes --python $(AUDIT)/bin/python requirements/audit.txt
+	@touch $@
+
+.PHONY: audit
+audit: cluster-build $(AUDIT)/.requirements ## checkov on every set of the chart's values and on the pods of the examples
+	rm -rf build/audit
+	PYTHONPATH=tests/chart:tests/cluster $(BIN)/python tests/chart/write_rendered.py build/audit
+	$(AUDIT)/bin/checkov --config-file charts/checkov.yaml --directory build/audit
+	$(AUDIT)/bin/checkov --config-file tests/golden/checkov.yaml --directory tests/golden/children
 
 .PHONY: test-e2e
 test-e2e: cluster-build ## against a real control plane; needs no root
@@ -248,4 +261,4 @@ fuzz: setup ## fuzz every kind against Hugging Face's crate, FUZZ_SECONDS for ea
 
 .PHONY: clean
 clean: ## remove what was built here; caches outside the checkout stay
-	rm -rf .venv .venv-bench .tools screener_rs/target runs .mypy_cache .ruff_cache .pytest_cache
+	rm -rf .venv .venv-bench .venv-audit build .tools screener_rs/target runs .mypy_cache .ruff_cache .pytest_cache

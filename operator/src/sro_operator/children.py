@@ -135,5 +135,5 @@ class ChildWriter:
         logger.info("child brought up to date", extra=fields)
         if child["kind"] != "Job":
             return await self._cluster.apply(child)
-        # The template cannot change; what an operator of another version would write there is not this attempt's.
+        # Never its template, which cannot change, and which an operator of another version may have made.
         return await self._cluster.merge({**child, "spec": {name: child["spec"][name] for name in JOB_FIELDS}})

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from sro_api.base import Manifest
 from sro_api.v1alpha1 import SROJob
 from sro_operator.builders.identity import build_identity
-from sro_operator.builders.job import build_job
+from sro_operator.builders.job import build_job, build_kept_job
 from sro_operator.builders.pod_group import build_pod_group
 from sro_operator.builders.service import build_service
 from sro_operator.settings import OperatorSettings
@@ -57,6 +57,22 @@ def desired_children(
         supports=desired_supports(job, record),
         pod_group=build_pod_group(job, attempt, pod_group) if pod_group else None,
         job=build_job(job, attempt, settings, resumed_from_step=resumed_from_step, pod_group=pod_group),
+    )
+
+
+def kept_children(
+    job: SROJob, attempt: int, *, resumed_from_step: int, record: str, nodes: int, pod_group: str
+) -> Children:  # fmt: skip
+    """What of an attempt's children can still be put right: all but the pods that its Job makes.
+
+    Looked at in every look at a running job, where a pod template would be the most of the work. Arguments as for
+    `desired_children`.
+    """
+    job = of_size(job, nodes)
+    return Children(
+        supports=desired_supports(job, record),
+        pod_group=build_pod_group(job, attempt, pod_group) if pod_group else None,
+        job=build_kept_job(job, attempt, resumed_from_step=resumed_from_step, pod_group=pod_group),
     )
 
 

@@ -18,7 +18,7 @@ from sro_operator.builders.common import attempt_name
 from sro_operator.builders.pod_group import NoGangError, pod_group_of
 from sro_operator.cache import Cache
 from sro_operator.children import ChildWriter
-from sro_operator.desired import desired_children, of_size
+from sro_operator.desired import desired_children, kept_children, of_size
 from sro_operator.errors import ApiError
 from sro_operator.keys import Key
 from sro_operator.kinds import SRO_JOB
@@ -218,11 +218,11 @@ class _Look:
         ended = {attempt.number for attempt in attempts if attempt.end_time is not None}
         if not ended <= {attempt.number for attempt in read_record(text)}:
             text = record_text(attempts)
-        made = desired_children(
-            self._job, self._owner._settings, gang.attempt, resumed_from_step=gang.resumed_from_step, record=text,
+        kept = kept_children(
+            self._job, gang.attempt, resumed_from_step=gang.resumed_from_step, record=text,
             nodes=nodes_of(self._job, attempts, gang), pod_group=gang.pod_group,
         )  # fmt: skip
-        return await self._children.mend(self._key, made)
+        return await self._children.mend(self._key, kept)
 
     async def _refused_pods(self, observed: Observed) -> str:
         gang = observed.jobs[-1] if observed.jobs else None

@@ -20,20 +20,27 @@ def build_job(
     job: SROJob, attempt: int, settings: OperatorSettings, *, resumed_from_step: int = 0, pod_group: str = ""
 ) -> Manifest:
     """The gang. A static rendezvous cannot take one rank back, so one failed pod ends the attempt (`backoffLimit` 0)."""
+    kept = build_kept_job(job, attempt, resumed_from_step=resumed_from_step, pod_group=pod_group)
+    return {
+        **kept,
+        "spec": {
+            **kept["spec"],
+            "completionMode": "Indexed",
+            "podReplacementPolicy": "Failed",
+            "podFailurePolicy": {"rules": _failure_rules()},
+            "template": joined(build_pod_template(job, attempt, settings), job, attempt, pod_group),
+        },
+    }
+
+
+def build_kept_job(job: SROJob, attempt: int, *, resumed_from_step: int = 0, pod_group: str = "") -> Manifest:
+    """What of the gang's Job can be put right once it is there: the rest, its pods above all, the API server lets nobody change."""
     nodes = job.spec.compute.nodes
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",
         "metadata": _metadata(job, attempt, resumed_from_step, pod_group),
-        "spec": {
-            "completionMode": "Indexed",
-            "completions": nodes,
-            "parallelism": nodes,
-            "backoffLimit": 0,
-            "podReplacementPolicy": "Failed",
-            "podFailurePolicy": {"rules": _failure_rules()},
-            "template": joined(build_pod_template(job, attempt, settings), job, attempt, pod_group),
-        },
+        "spec": {"completions": nodes, "parallelism": nodes, "backoffLimit": 0},
     }
 
 
