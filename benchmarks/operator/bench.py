@@ -21,6 +21,9 @@ from site_of_bench import JOB_CONTROLLER, OPERATOR, Site
 
 IDLE_JOBS = 20
 CRASH_JOBS = 100
+LIVE_POD_SECONDS = 36_000.0
+QUIET_SECONDS = 150
+"""Two resyncs and more."""
 PEERS = {
     "idle: create to both pods, median s": ("0.031", "0.060", "0.060"),
     "idle: requests a job": ("15.9", "21.2", "18"),
@@ -128,6 +131,63 @@ async def crash(kwok: Path) -> dict[str, Any]:
         }
 
 
+async def live(kwok: Path, jobs: int) -> dict[str, Any]:
+    """So many jobs of one pod that all run: what they cost while nothing happens, and after a restart."""
+    async with Site(kwok, LIVE_POD_SECONDS) as site:
+        site.start_operator()
+        await site.submit("warm", nodes=1)
+        await site.until(lambda: "Running" in site.told.phases["warm"], 120, "the first job runs; " + site.log()[-500:])
+        begun, before = time.monotonic(), await site.metrics()
+        await _submit_all(site, jobs, nodes=1)
+        await site.until(lambda: site.told.running() >= jobs + 1, 3 * jobs, "all jobs run")
+        took, after = time.monotonic() - begun, await site.metrics()
+        site.rss_mib()
+        filled = {
+            "live: seconds until all run": round(took),
+            "live: reconcile p99 s, at most": bucket_of(before, after, 0.99),
+            "live: peak resident MiB": round(site.peak_mib),
+        }
+        print(json.dumps(filled), flush=True)
+        position, cpu = site.audit_position(), site.cpu_seconds()
+        await asyncio.sleep(QUIET_SECONDS)
+        quiet = await site.metrics()
+        found: Counter[str] = site.requests(position)[OPERATOR]
+        steady = {
+            "live: requests a minute, nothing happening": round(found.total() * 60 / QUIET_SECONDS, 1),
+            "live: of them writes": sum(
+                count for name, count in found.items() if name.split()[0] not in ("get", "list")
+            ),
+            "live: requests by kind": dict(found.most_common()),
+            "live: operator's CPU, share of a core": round((site.cpu_seconds() - cpu) / QUIET_SECONDS, 3),
+            "live: reconcile p99 s at rest, at most": bucket_of(after, quiet, 0.99),
+            "live: resident MiB": round(site.rss_mib()),
+        }
+        site.stop_operator()
+        await site.submit("waiting", nodes=1)
+        begun = site.start_operator()
+        await site.until(lambda: bool(site.told.pods["waiting"]), 300, "the waiting job has its pod")
+        first = max(site.told.pods["waiting"].values()) - begun
+        site.rss_mib()
+        return {
+            **filled,
+            **steady,
+            "live: start to first action, s": round(first, 2),
+            "live: peak resident MiB after a restart": round(site.peak_mib),
+        }
+
+
+def bucket_of(before: dict[str, float], after: dict[str, float], share: float) -> float:
+    """The least bound of the histogram of reconcile durations below which this share of those between two pages lies, seconds."""
+    name = "sro_reconcile_duration_seconds_bucket"
+    counts = {
+        float(line.partition('le="')[2].partition('"')[0]): value - before.get(line, 0.0)
+        for line, value in after.items()
+        if line.startswith(name)
+    }
+    total = max(counts.values())
+    return min(bound for bound, count in counts.items() if count >= share * total)
+
+
 async def _warm(site: Site) -> None:
     """One job through its whole life, so that nothing measured is a first time."""
     await site.submit("warm")
@@ -136,14 +196,14 @@ async def _warm(site: Site) -> None:
     )
 
 
-async def _submit_all(site: Site, jobs: int) -> dict[str, float]:
+async def _submit_all(site: Site, jobs: int, nodes: int = 2) -> dict[str, float]:
     """Make jobs by 16 requests at a time."""
     asked: dict[str, float] = {}
     names = iter([f"job-{number}" for number in range(jobs)])
 
     async def worker() -> None:
         for name in names:
-            asked[name] = await site.submit(name)
+            asked[name] = await site.submit(name, nodes=nodes)
 
     await asyncio.gather(*(worker() for _ in range(16)))
     return asked
@@ -184,12 +244,14 @@ def main() -> int:
     parser.add_argument("--kwok", type=Path, required=True, help="kwok 0.8.0")
     parser.add_argument("--jobs", type=int, default=1000)
     parser.add_argument("--pod-seconds", type=float, default=1.0, help="in the burst; 1 in the other phases")
-    parser.add_argument("--phases", default="idle,burst,crash")
+    parser.add_argument("--live-jobs", type=int, default=5000)
+    parser.add_argument("--phases", default="idle,burst,crash", help="of idle, burst, crash, live")
     options = parser.parse_args()
     phases = {
         "idle": lambda: idle(options.kwok),
         "burst": lambda: burst(options.kwok, options.jobs, options.pod_seconds),
         "crash": lambda: crash(options.kwok),
+        "live": lambda: live(options.kwok, options.live_jobs),
     }
     figures: dict[str, Any] = {}
     for name in options.phases.split(","):

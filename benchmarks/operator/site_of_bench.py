@@ -8,6 +8,7 @@ import http
 import json
 import os
 import signal
+import socket
 import ssl
 import subprocess
 import sys
@@ -43,6 +44,10 @@ class Told:
 
     pods: defaultdict[str, dict[str, float]] = field(default_factory=lambda: defaultdict(dict))
     phases: defaultdict[str, dict[str, float]] = field(default_factory=lambda: defaultdict(dict))
+
+    def running(self) -> int:
+        """Jobs whose status said Running."""
+        return sum("Running" in phases for phases in self.phases.values())
 
     def complete(self) -> int:
         """Jobs whose status says Complete."""
@@ -150,16 +155,21 @@ class Site:
             parsed: Manifest = await answer.json()
             return parsed
 
-    async def submit(self, name: str) -> float:
-        """Make a job of two pods; when it was asked for."""
-        job = sro_job(name, NAMESPACE)
+    async def submit(self, name: str, nodes: int = 2) -> float:
+        """Make a job of so many pods; when it was asked for."""
+        job = sro_job(name, NAMESPACE, compute={"nodes": nodes})
         begun = time.monotonic()
         await self.call("POST", f"/apis/sro.dev/v1alpha1/namespaces/{NAMESPACE}/srojobs", job)
         return begun
 
     def start_operator(self) -> float:
         """Start it as the chart does, with its defaults, a lease included; when it was started."""
-        settings = {"SRO_HTTP_HOST": "127.0.0.1", "SRO_HTTP_PORT": "0", "SRO_LEASE_NAMESPACE": SYSTEM}
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self._port = probe.getsockname()[1]
+        settings = {
+            "SRO_HTTP_HOST": "127.0.0.1", "SRO_HTTP_PORT": str(self._port), "SRO_LEASE_NAMESPACE": SYSTEM,
+        }  # fmt: skip
         environment = {**os.environ, **settings, "KUBECONFIG": str(self._kubeconfig)}
         begun = time.monotonic()
         with (self.plane.directory / "operator.log").open("ab") as log:
@@ -176,6 +186,12 @@ class Site:
     def log(self) -> str:
         """What the operator said."""
         return (self.plane.directory / "operator.log").read_text()
+
+    async def metrics(self) -> dict[str, float]:
+        """The operator's metrics: value by name and labels."""
+        async with self.session.get(f"http://127.0.0.1:{self._port}/metrics") as answer:
+            lines = [line.rpartition(" ") for line in (await answer.text()).splitlines() if not line.startswith("#")]
+        return {name: float(value) for name, _, value in lines}
 
     def cpu_seconds(self) -> float:
         """Of the operator's process so far."""
@@ -207,7 +223,7 @@ class Site:
             await asyncio.sleep(0.02)
 
     def requests(self, since: int) -> dict[str, Counter[str]]:
-        """Requests by account, then by verb and resource, from a position in the audit log; reads, watches and leases apart."""
+        """Requests by account, then by verb and resource, from a position in the audit log; watches and leases apart."""
         found: dict[str, Counter[str]] = defaultdict(Counter)
         with self.plane.audit_log.open(encoding="utf-8") as log:
             log.seek(since)
