@@ -7,7 +7,7 @@ import json
 import math
 import time
 from collections.abc import AsyncIterator, Callable
-from http import HTTPStatus
+from functools import partial
 from types import TracebackType
 from typing import Self
 from urllib.parse import urlencode
@@ -18,6 +18,7 @@ from kubernetes.aio import client
 from sro_api.base import Manifest
 from sro_api.labels import API_VERSION, JOB_NAME_LABEL, KIND, OPERATOR_FIELD_MANAGER, PLURAL, STUDY_LABEL
 from sro_operator.errors import ApiError, NotLeaderError
+from sro_operator.insisting import insisted
 from sro_operator.keys import Key
 from sro_operator.kinds import EVENT, JOB, LEASE, POD, SRO_JOB, Kind, kind_of
 from sro_operator.kubeconfig import find_cluster
@@ -25,8 +26,6 @@ from sro_operator.wire import error_of, lines_of
 
 REQUEST_SECONDS = 30.0
 """A request that takes longer has failed: it must not hold a worker."""
-READ_PAUSES = (0.1, 0.3)
-"""Seconds before a read that met a 500 is tried again."""
 LEASE_SECONDS = 3.0
 """The same for a Lease, which is renewed more often than that."""
 SILENCE_SECONDS = 90.0
@@ -317,13 +316,29 @@ class Cluster:
     async def _write(
         self, method: str, resource: str, path: str, body: Manifest, content_type: str = _JSON
     ) -> Manifest:
-        """A write is begun only while this process may write, and given up when it no longer may."""
-        seconds = min(REQUEST_SECONDS, self.seconds_to_write())
-        if seconds <= 0:
-            raise NotLeaderError
-        return await self._call(method, resource, path, body=body, content_type=content_type, seconds=seconds)
+        """A write is begun only while this process may write, and given up when it no longer may.
+
+        It may be tried again, for it says what it is to find: a name that is free, a version, a uid. Was it done the first time,
+        that shows as a conflict, which the callers know what to do about.
+        """
+
+        async def written() -> Manifest:
+            seconds = min(REQUEST_SECONDS, self.seconds_to_write())
+            if seconds <= 0:
+                raise NotLeaderError
+            return await self._once(method, resource, path, body=body, content_type=content_type, seconds=seconds)
+
+        return await insisted(written)
 
     async def _call(
+        self, method: str, resource: str, path: str, *, body: Manifest | None = None, accept: str = _JSON,
+        seconds: float = REQUEST_SECONDS,
+    ) -> Manifest:  # fmt: skip
+        """A read, which may be tried again, or a request that may not."""
+        asked = partial(self._once, method, resource, path, body=body, accept=accept, seconds=seconds)
+        return await (insisted(asked) if method == "GET" and resource != LEASE.plural else asked())
+
+    async def _once(
         self,
         method: str,
         resource: str,
@@ -332,26 +347,18 @@ class Cluster:
         body: Manifest | None = None,
         content_type: str = _JSON,
         accept: str = _JSON,
-        seconds: float = REQUEST_SECONDS,
+        seconds: float,
     ) -> Manifest:
-        """One request and its answer. A read that met an error within the API server is tried again at once, for it is part of a look
-        that would have to begin anew; a write is not, for it may have been done."""
+        """One request and its answer."""
         timeout = aiohttp.ClientTimeout(total=seconds)
-        pauses = READ_PAUSES if method == "GET" and resource != LEASE.plural else ()
-        for pause in (*pauses, None):
-            try:
-                response = await self._send(
-                    method, resource, path, body=body, content_type=content_type, accept=accept, timeout=timeout
-                )
-                answer: Manifest = json.loads(await response.read())
-                return answer
-            except ApiError as error:
-                if error.status != HTTPStatus.INTERNAL_SERVER_ERROR or pause is None:
-                    raise
-                await asyncio.sleep(pause)
-            except (TimeoutError, aiohttp.ClientError, ValueError) as error:
-                raise ApiError(0, f"{method} {path}: {error or type(error).__name__}") from error
-        raise AssertionError("the last try has no pause")
+        try:
+            response = await self._send(
+                method, resource, path, body=body, content_type=content_type, accept=accept, timeout=timeout
+            )
+            answer: Manifest = json.loads(await response.read())
+        except (TimeoutError, aiohttp.ClientError, ValueError) as error:
+            raise ApiError(0, f"{method} {path}: {error or type(error).__name__}") from error
+        return answer
 
     async def _send(
         self,
