@@ -8,6 +8,7 @@ from typing import Any
 
 from sro_api import labels
 from sro_api.schema import crd, text
+from sro_api.v1alpha1 import CHANGEABLE
 
 CRD_FILE = Path(__file__).parents[2] / "crds" / "srojobs.sro.dev.yaml"
 
@@ -72,6 +73,28 @@ def test_every_field_of_the_spec_is_described() -> None:
         if "description" not in node and not path.endswith("[]") and not any(f".{name}." in f"{path}." for name in free)
     ]
     assert bare == []
+
+
+def test_every_field_of_the_spec_is_fixed_but_for_those_that_may_change() -> None:
+    free: set[str] = set()
+
+    def look(node: dict[str, Any], path: str) -> None:
+        rules = [entry["rule"] for entry in node.get("x-kubernetes-validations", ())]
+        if "self == oldSelf" in rules:
+            return
+        if "properties" not in node:
+            free.add(path)
+        for name, child in node.get("properties", {}).items():
+            look(child, f"{path}.{name}")
+            # A rule about a change is not asked where there was nothing, or nothing is left: that is for the parent to say.
+            is_optional = "default" not in child or child.get("nullable")
+            if is_optional and name not in node.get("required", ()) and f"{path}.{name}" not in CHANGEABLE:
+                within = path == "spec.runPolicy"
+                assert within or any(f"has(self.{name}) == has(oldSelf.{name})" in rule for rule in rules), name
+
+    look(schema_of_the_object()["properties"]["spec"], "spec")
+    policy = schema_of_the_object()["properties"]["spec"]["properties"]["runPolicy"]["properties"]
+    assert free == {"spec.compute.priorityClassName", *(f"spec.runPolicy.{name}" for name in policy)}
 
 
 def test_printer_columns_are_those_promised() -> None:

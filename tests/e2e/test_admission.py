@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -76,6 +77,45 @@ def test_a_running_jobs_spec_is_fixed_but_for_its_run_policy(create: Create, kub
     kubectl.apply([suspended])
     assert kubectl.get("srojob", "fixed")["spec"]["runPolicy"]["suspend"] is True
     other = {**manifest, "spec": {**manifest["spec"], "method": {"type": "SRO", "beta": 0.5}}}
-    with pytest.raises(Exception, match=r"spec: Forbidden: is fixed once the job exists"):
+    with pytest.raises(Exception, match=r"spec\.method\.beta: Forbidden: is fixed once the job exists"):
         kubectl.apply([other])
     kubectl("delete", "srojob", "fixed")
+
+
+CHANGES: dict[str, tuple[Manifest, Manifest, str]] = {
+    "a list": ({"compute": {"env": [{"name": "A", "value": "1"}]}}, {"compute": {"env": []}}, "spec.compute.env"),
+    "a map": ({"compute": {"labels": {"a": "b"}}}, {"compute": {"labels": {"a": "c"}}}, "spec.compute.labels"),
+    "a field within an object": ({}, {"guards": {"minCharacters": 9}}, "spec.guards.minCharacters"),
+    "a field that comes": ({}, {"compute": {"image": "mine:1"}}, "spec.compute"),
+    "a field that goes": ({"compute": {"image": "mine:1"}}, {"compute": {"image": None}}, "spec.compute"),
+    "a free form": ({}, {"deepspeed": {"config": {"wall_clock_breakdown": True}}}, "spec.deepspeed"),
+}
+
+
+@pytest.mark.e2e
+@pytest.mark.parametrize(("first", "then", "field"), CHANGES.values(), ids=CHANGES)
+def test_every_kind_of_change_to_a_running_jobs_spec_is_refused_at_its_field(
+    kubectl: Kubectl, first: Manifest, then: Manifest, field: str
+) -> None:
+    manifest = changed({"metadata.name": "fixed"})
+    kubectl.apply([{**manifest, "spec": {**manifest["spec"], **first}}])
+    change = json.dumps({"spec": then})
+    try:
+        with pytest.raises(Exception, match=rf"{re.escape(field)}: Forbidden: .*once the job exists"):
+            kubectl("patch", "srojob", "fixed", "--type=merge", "-p", change)
+        kubectl(
+            "patch", "srojob", "fixed", "--type=merge", "-p", '{"spec": {"compute": {"priorityClassName": "high"}}}'
+        )
+    finally:
+        kubectl("delete", "srojob", "fixed")
+
+
+@pytest.mark.e2e
+def test_an_object_cannot_be_switched_off_in_a_running_jobs_spec(kubectl: Kubectl) -> None:
+    kubectl.apply([changed({"metadata.name": "fixed"})])
+    null = json.dumps([{"op": "replace", "path": "/spec/heldOutScreener", "value": None}])
+    try:
+        with pytest.raises(Exception, match=r"spec: Forbidden: heldOutScreener: can be neither added nor removed"):
+            kubectl("patch", "srojob", "fixed", "--type=json", "-p", null)
+    finally:
+        kubectl("delete", "srojob", "fixed")

@@ -6,7 +6,7 @@ rule beside the type that it is about, enforced by the API server and, with the 
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Final, Literal
 
 from pydantic import Field
 
@@ -178,39 +178,14 @@ class SROJobSpec(ApiModel):
     """Secrets whose keys become environment variables of the trainer, as HF_TOKEN or AWS_ACCESS_KEY_ID."""
 
 
-def _unchanged(path: str, model: type[ApiModel], *, besides: tuple[str, ...]) -> str:
-    """CEL: every field of a part is as it was, but for those that may change; a field that is added here is fixed unless it is named."""
-    return " && ".join(
-        _same(f"{path}.{field.alias or name}", may_lack=type(None) in get_args(field.annotation))
-        for name, field in model.model_fields.items()
-        if name not in besides
-    )
-
-
-def _same(field: str, *, may_lack: bool) -> str:
-    """CEL: one field is as it was. Not by optional types: the API server has no bound on the cost of comparing those."""
-    old = field.replace("self", "oldSelf", 1)
-    if not may_lack:
-        return f"{field} == {old}"
-    return f"has({field}) == has({old}) && (!has({field}) || {field} == {old})"
+CHANGEABLE: Final = frozenset({"spec.runPolicy", "spec.compute.priorityClassName"})
+"""What of a spec may change once the job exists; whatever is added here is fixed unless it is named."""
 
 
 @rule(
     f"size(self.metadata.name) <= {NAME_LIMIT} && self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')",
     f"metadata.name must be a DNS label of at most {NAME_LIMIT} characters that starts with a letter: pods are named after it",
     shows="self.metadata.name",
-)
-@rule(
-    _unchanged("self.spec", SROJobSpec, besides=("compute", "run_policy")),
-    "is fixed once the job exists, but for runPolicy and compute.priorityClassName; make a new job",
-    at=".spec",
-    reason="FieldValueForbidden",
-)
-@rule(
-    _unchanged("self.spec.compute", ComputeSpec, besides=("priority_class_name",)),
-    "is fixed once the job exists, but for priorityClassName; make a new job",
-    at=".spec.compute",
-    reason="FieldValueForbidden",
 )
 class SROJob(ApiModel):
     """A training run: a leader learns to rewrite toxic text from the verdicts of a screener."""
