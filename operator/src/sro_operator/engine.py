@@ -262,8 +262,11 @@ class Engine:
         while True:
             pause = self._settings.resync_seconds
             try:
-                await self._look_for_pod_groups(cluster)
+                # Later on the jobs come first: where many requests err, what comes after others seldom comes at all.
+                if self._resynced is None:
+                    await self._look_for_pod_groups(cluster)
                 await self.resync()
+                await self._look_for_pod_groups(cluster)
                 await self._audit()
             except ApiError as error:
                 logger.warning("resync failed", extra={"cause": str(error)})
