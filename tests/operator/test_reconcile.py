@@ -458,7 +458,7 @@ def test_pods_that_a_quota_refuses_are_named_in_the_condition() -> None:
     world.look()
     world.cluster.refused_pods = 'pods "demo-a1-0" is forbidden: exceeded quota: gpus'
     began = world.clock().strftime("%Y-%m-%dT%H:%M:%SZ")
-    world.clock.advance(6)
+    world.clock.advance(11)
     world.look()
     # Nobody is asked before the Job's controller has begun with it.
     assert "list Event demo-a1" not in world.cluster.reads

@@ -57,6 +57,8 @@ class Cluster:
         self._api = api
         self._on_request = on_request
         self._held_until = 0.0
+        self.answer_seconds = 0.0
+        """How long the API server has lately taken to answer; of its last answers each counts for a tenth of what is then known."""
         self.seconds_to_write: Callable[[], float] = _for_ever
         """How long this process may still write; asked before each write."""
 
@@ -373,6 +375,7 @@ class Cluster:
     ) -> aiohttp.ClientResponse:
         headers = {"Content-Type": content_type, "Accept": accept}
         await self._wait_for_leave(resource)
+        begun = time.monotonic()
         try:
             method, url, headers, body, _ = await self._api.param_serialize(
                 method, path, header_params=headers, query_params=[], body=body, auth_settings=["BearerToken"]
@@ -384,6 +387,7 @@ class Cluster:
             self._on_request(method, resource, 0)
             raise ApiError(0, f"{method} {path}: {error or type(error).__name__}") from error
         self._on_request(method, resource, response.status)
+        self.answer_seconds += (time.monotonic() - begun - self.answer_seconds) / 10
         if not response.ok:
             refusal = error_of(response, text)
             if response.status == 429 and refusal.retry_after_seconds:

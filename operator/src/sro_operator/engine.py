@@ -36,8 +36,10 @@ from sro_operator.work_queue import Outcome, WorkQueue
 logger = logging.getLogger(__name__)
 
 RESYNC_RETRY_SECONDS = 2.0
-GATHERING_SECONDS = 0.1
-"""A look that a child asks for waits this long: the pods of a gang change together."""
+GATHERING_SECONDS = (0.1, 2.0)
+"""A look that a child asks for waits at least and at most so long: the pods of a gang change together."""
+GATHERED_ANSWERS = 10
+"""Answers of the API server that it waits for in between: the busier that is, the more of a job's changes one status tells."""
 
 
 @dataclass(frozen=True)
@@ -224,11 +226,11 @@ class Engine:
         key = owner_key(manifest)
         if kind.name == "Pod":
             self._pods.note(key, trainer_pod(manifest), is_gone=is_gone)
-        self._wake(key, after_seconds=GATHERING_SECONDS)
+        self._wake(key, after_seconds=gathering_seconds(self._cluster.answer_seconds))
 
     def _on_list(self, changed: set[Key]) -> None:
         for key in changed:
-            self._wake(key, after_seconds=GATHERING_SECONDS)
+            self._wake(key, after_seconds=gathering_seconds(self._cluster.answer_seconds))
 
     def ailments(self) -> list[str]:
         """What a restart may cure; empty while all is well."""
@@ -316,6 +318,12 @@ class Engine:
             logger.warning("reconcile will be tried again", extra=fields)
         else:
             logger.error("reconcile failed by a fault of the operator", extra=fields, exc_info=outcome.error)
+
+
+def gathering_seconds(answer_seconds: float) -> float:
+    """How long changes of a job's children are gathered before it is looked at, by how long the API server takes to answer."""
+    least, most = GATHERING_SECONDS
+    return max(least, min(most, GATHERED_ANSWERS * answer_seconds))
 
 
 def lease_terms(settings: OperatorSettings) -> LeaseTerms:

@@ -51,5 +51,9 @@ class ClusterPort(Protocol):
     async def create_event(self, event: Manifest) -> None:
         """Write an event."""
 
+    @property
+    def answer_seconds(self) -> float:
+        """How long the API server has lately taken to answer."""
+
     async def close(self) -> None:
         """Close the connections."""

@@ -40,8 +40,9 @@ MAX_CONFLICTS = 3
 CONFLICT_RECHECK_SECONDS = 0.5
 REFUSED_RECHECK_SECONDS = 15.0
 """How soon to try again what a quota, an admission rule or a missing right refused."""
-PODS_PATIENCE_SECONDS = 5.0
-"""A Job that has been going for so long and lacks pods was perhaps refused them."""
+PODS_PATIENCE_SECONDS = 10.0
+"""A Job that has been going for so long and lacks pods was perhaps refused them. To ask is dear: the API server reads all events
+of the namespace to find those of one object."""
 
 
 class JobReconciler:

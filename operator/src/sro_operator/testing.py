@@ -91,6 +91,7 @@ class FakeCluster:
         """Verb and object of each write, in order."""
         self.reads: list[str] = []
         """Reads past the cache."""
+        self.answer_seconds = 0.0
         self.refused_pods = ""
         self._failures: dict[str, ApiError] = {}
 
