@@ -161,15 +161,16 @@ impl Edges {
         u64::from(node) << 32 | u64::from(word)
     }
 
+    /// Whether the edge may be there: of those that are not, most are told here, by one look.
+    pub fn may_have(&self, key: u64) -> bool {
+        let (word, bit) = bit_of(&self.filter, hash_of(key));
+        self.filter[word] >> bit & 1 == 1
+    }
+
     /// The edge, where it is there.
     pub fn find(&self, key: u64) -> Option<Edge> {
-        let hash = hash_of(key);
-        let (word, bit) = bit_of(&self.filter, hash);
-        if self.filter[word] >> bit & 1 == 0 {
-            return None;
-        }
         self.edges
-            .get(self.index.find(hash, |number| self.edges[number].0 == key) as usize)
+            .get(self.index.find(hash_of(key), |number| self.edges[number].0 == key) as usize)
             .map(|&(_, edge)| edge)
     }
 }

@@ -15,7 +15,10 @@ const SLACK: usize = 16;
 /// A text made ready to be cut into words; its buffers are kept from text to text.
 #[derive(Default)]
 pub(crate) struct Prepared {
+    /// The text and, after it, zeros to the end of its last block, then what an earlier text left.
     bytes: Vec<u8>,
+    /// Bytes of the text.
+    len: usize,
     /// One bit per byte: belongs to a word.
     words: Vec<u64>,
     changed: String,
@@ -34,15 +37,19 @@ impl Prepared {
             self.mark_word_characters(&changed, characters);
             self.changed = changed;
         }
-        self.bytes.extend_from_slice(&[0; SLACK]);
     }
 
     /// Calls `found` with all bytes and the place of each word among them.
     pub fn each_word(&self, mut found: impl FnMut(&[u8], std::ops::Range<usize>)) {
-        let mut carry = 0;
+        let (mut carry, mut last) = (0, 0);
         let mut start = 0;
         let mut inside = false;
-        for (block, &word) in self.words.iter().enumerate() {
+        let mut following = self.words.iter().skip(1);
+        for (block, &all) in self.words.iter().enumerate() {
+            // Bytes of words whose neighbours are none are words of one character or parts of none: left out without a branch.
+            let next = following.next().map_or(0, |next| next << 63);
+            let word = all & (all << 1 | last | all >> 1 | next);
+            last = all >> 63;
             // A one where a word begins or has ended: the two take turns.
             let mut edges = word ^ (word << 1 | carry);
             carry = word >> 63;
@@ -56,27 +63,30 @@ impl Prepared {
                 inside = !inside;
             }
         }
-        let end = self.bytes.len() - SLACK;
-        if inside && self.is_long_enough(start, end) {
-            found(&self.bytes, start..end);
+        if inside && self.is_long_enough(start, self.len) {
+            found(&self.bytes, start..self.len);
         }
     }
 
     /// Copies the text, with ASCII in lower case if asked for, and marks its ASCII words; whether it is all ASCII.
     fn classify(&mut self, text: &[u8], lowercase: bool) -> bool {
-        self.bytes.clear();
-        self.words.clear();
-        let mut beyond_ascii = 0;
         let (blocks, rest) = text.as_chunks::<BLOCK>();
         let mut last = [0; BLOCK];
         last[..rest.len()].copy_from_slice(rest);
-        for block in blocks.iter().chain(std::iter::once(&last)) {
+        let needed = (blocks.len() + 1) * BLOCK + SLACK;
+        if self.bytes.len() < needed {
+            self.bytes.resize(needed, 0);
+        }
+        self.len = text.len();
+        self.words.clear();
+        let mut beyond_ascii = 0;
+        let (places, _) = self.bytes.as_chunks_mut::<BLOCK>();
+        for (block, place) in blocks.iter().chain(std::iter::once(&last)).zip(places) {
             let (lowered, word, beyond) = classify(block, lowercase);
-            self.bytes.extend_from_slice(&lowered);
+            *place = lowered;
             self.words.push(word);
             beyond_ascii |= beyond;
         }
-        self.bytes.truncate(text.len());
         beyond_ascii == 0
     }
 
