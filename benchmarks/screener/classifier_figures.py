@@ -63,7 +63,7 @@ def classifier_figures(effort: Effort) -> tuple[dict[str, float], dict[str, Any]
         found: dict[str, float] = {}
         for name, chosen in timed.items():
             found |= time_figures(name, chosen, Sides(plain=plain, eight_bits=eight_bits, pipeline=theirs), effort)
-        if texts is None:
+        if texts is None or not effort.judged:
             return found, {}
         compared = agreement(plain, eight_bits, texts.judged)
         found["classifier/int8/verdict-agreement-percent"] = compared["read_again"]["percent"]
@@ -197,14 +197,14 @@ def classified_texts(effort: Effort) -> Classified | None:
     fitted = mixed(rows[:FITTED_ROWS], comments[:cut], effort.fitted, set())
     unseen = mixed(rows[FITTED_ROWS:], comments[cut:], effort.judged + effort.sampled, set(fitted.texts))
     timed = (effort.network_rounds + 1) * effort.network_texts
+    sentences = [text for row in rows[FITTED_ROWS:] for text in row[:2]][:timed]
+    # The pipeline takes seconds for a few comments, so they are not timed in a hurry.
+    long = {} if effort.quick else {"jigsaw": comments[cut:][:timed]}
     return Classified(
         fitted=fitted,
         judged=Labelled(texts=unseen.texts[effort.sampled :], is_toxic=unseen.is_toxic[effort.sampled :]),
         sample=unseen.texts[: effort.sampled],
-        timed={
-            "paradetox": [text for row in rows[FITTED_ROWS:] for text in row[:2]][:timed],
-            "jigsaw": comments[cut:][:timed],
-        },
+        timed={"paradetox": sentences, **long},
     )
 
 

@@ -22,12 +22,12 @@ class Effort:
     @property
     def network_rounds(self) -> int:
         """Measured rounds of a figure that takes seconds; each has other texts."""
-        return 3 if self.quick else 11
+        return 5 if self.quick else 11
 
     @property
     def network_texts(self) -> int:
         """Texts of such a round."""
-        return 32 if self.quick else 128
+        return 64 if self.quick else 128
 
     @property
     def sampled(self) -> int:
@@ -46,8 +46,8 @@ class Effort:
 
     @property
     def judged(self) -> int:
-        """Other texts, whose verdicts are compared."""
-        return 120 if self.quick else 5000
+        """Other texts, whose verdicts are compared; none where too few would be compared to tell anything."""
+        return 0 if self.quick else 5000
 
 
 def median_ratio(ours: Callable[[], Any], theirs: Callable[[], Any], rounds: int) -> float:

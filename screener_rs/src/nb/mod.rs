@@ -390,6 +390,17 @@ mod tests {
     }
 
     #[test]
+    fn counts_beyond_those_that_are_looked_up_weigh_by_the_same_rule() {
+        let model = model(&["bad", "cat"]).unwrap();
+        for count in 1..=2 * TABLED_COUNTS {
+            let text = format!("cat {}", "bad ".repeat(count as usize));
+            let t = 1.0 + f64::from(count).ln();
+            let expected = (2.0 + t) / (4.0 + t * t).sqrt() - 1.0;
+            assert!((model.logit(&text, &mut model.take()) - expected).abs() < 1e-12);
+        }
+    }
+
+    #[test]
     fn a_bigram_is_found_though_its_words_are_not_in_the_vocabulary() {
         let model = model(&["very bad"]).unwrap();
         let logit = |text: &str| model.logit(text, &mut model.take());

@@ -156,6 +156,29 @@ mod tests {
     }
 
     #[test]
+    fn single_letters_are_no_words_wherever_a_block_ends() {
+        for before in 60..68 {
+            let blanks = " ".repeat(before);
+            assert_eq!(words(&format!("{blanks}a b"), true, true), [""; 0]);
+            assert_eq!(words(&format!("{blanks}a"), true, true), [""; 0]);
+            assert_eq!(words(&format!("{blanks}ab c de"), true, true), ["ab", "de"]);
+            assert_eq!(words(&format!("{blanks}é a éa"), true, false), ["éa"]);
+        }
+    }
+
+    #[test]
+    fn a_shorter_text_sees_nothing_of_the_longer_one_before() {
+        let characters = Characters::new(Preprocessing { lowercase: true, strip_accents: true });
+        let mut prepared = Prepared::default();
+        for (text, expected) in [("x".repeat(200), 200), ("yy".to_owned(), 2), (String::new(), 0)] {
+            let mut length = 0;
+            prepared.read(&text, &characters);
+            prepared.each_word(|_, word| length += word.len());
+            assert_eq!(length, expected);
+        }
+    }
+
+    #[test]
     fn a_short_key_holds_the_word_and_zeros() {
         let bytes = b"abcdefghijklmnopqrstuvwxyz0123456789";
         assert_eq!(short_key(bytes, &(1..3)), Some([u64::from(b'b') | u64::from(b'c') << 8, 0]));
