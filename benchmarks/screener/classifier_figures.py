@@ -20,7 +20,7 @@ from typing import Any
 
 from corpora import DATA
 from effort import Effort
-from paired import Way, beside
+from paired import Way, median_of_ratios, times_of
 
 MAX_TOKENS = 128
 PIPELINE_ROWS = 32
@@ -84,7 +84,7 @@ def time_figures(name: str, texts: list[str], sides: Sides, effort: Effort) -> d
     """All ways on the same texts in each round, and on others in the next."""
     import numpy as np
 
-    size, rounds = effort.network_texts, effort.network_rounds
+    size = effort.network_texts
     parts = [texts[at : at + size] for at in range(0, len(texts), size)]
 
     def by_pipeline(part: list[str]) -> Any:
@@ -99,18 +99,18 @@ def time_figures(name: str, texts: list[str], sides: Sides, effort: Effort) -> d
         return Way(prepare=partial(next, cycle(parts)), work=work)
 
     eight_bits = sides.eight_bits
-    theirs = {
-        "float32": way(sides.plain._score),
-        "pipeline": way(by_pipeline),
-        "once": way(lambda part: eight_bits._read(eight_bits._forward, part)),
-    }
-    float32, piped, once = beside(texts, way(eight_bits._score), theirs, rounds)
+    ways = [
+        sides.plain._score,
+        by_pipeline,
+        eight_bits._score,
+        lambda part: eight_bits._read(eight_bits._forward, part),
+    ]
+    float32, piped, twice, once = times_of([way(work) for work in ways], effort.network_rounds)
     return {
-        # Of the same rounds, medians of either side.
-        f"classifier/{name}/padding/pipeline": piped.theirs_seconds / float32.theirs_seconds,
-        f"classifier/{name}/int8/float32": float32.ratio,
-        f"classifier/{name}/int8-read-once/float32": float32.theirs_seconds / once.theirs_seconds,
-        f"classifier/{name}/padding-and-int8/pipeline": piped.ratio,
+        f"classifier/{name}/padding/pipeline": median_of_ratios(float32, piped),
+        f"classifier/{name}/int8/float32": median_of_ratios(twice, float32),
+        f"classifier/{name}/int8-read-once/float32": median_of_ratios(once, float32),
+        f"classifier/{name}/padding-and-int8/pipeline": median_of_ratios(twice, piped),
     }
 
 
