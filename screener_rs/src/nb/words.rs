@@ -15,11 +15,9 @@ const SLACK: usize = 16;
 /// A text made ready to be cut into words; its buffers are kept from text to text.
 #[derive(Default)]
 pub(crate) struct Prepared {
-    /// The text and, after it, zeros to the end of its last block, then what an earlier text left.
+    /// The text and, after it, one zero or more to the end of its last block, then what an earlier text left.
     bytes: Vec<u8>,
-    /// Bytes of the text.
-    len: usize,
-    /// One bit per byte: belongs to a word.
+    /// One bit per byte: belongs to a word. The last is zero, so every word has an end.
     words: Vec<u64>,
     changed: String,
     is_ascii: bool,
@@ -63,9 +61,6 @@ impl Prepared {
                 inside = !inside;
             }
         }
-        if inside && self.is_long_enough(start, self.len) {
-            found(&self.bytes, start..self.len);
-        }
     }
 
     /// Copies the text, with ASCII in lower case if asked for, and marks its ASCII words; whether it is all ASCII.
@@ -77,7 +72,6 @@ impl Prepared {
         if self.bytes.len() < needed {
             self.bytes.resize(needed, 0);
         }
-        self.len = text.len();
         self.words.clear();
         let mut beyond_ascii = 0;
         let (places, _) = self.bytes.as_chunks_mut::<BLOCK>();
@@ -109,14 +103,22 @@ impl Prepared {
 
 /// The bytes of a word as two integers, with zeros after its end; none where it has more than 16.
 pub(crate) fn short_key(bytes: &[u8], word: &std::ops::Range<usize>) -> Option<[u64; 2]> {
-    let length = word.len();
-    if length > 16 {
-        return None;
-    }
+    let [low_kept, high_kept] = KEPT.get(word.len())?;
     let [low, high] = load(bytes, word.start);
-    let kept = |bytes: usize| u64::MAX.checked_shr(64 - 8 * bytes as u32).unwrap_or(0);
-    Some([low & kept(length.min(8)), high & kept(length.saturating_sub(8))])
+    Some([low & low_kept, high & high_kept])
 }
+
+/// Of each length to 16, the bytes of a word.
+const KEPT: [[u64; 2]; 17] = {
+    let mut kept = [[0; 2]; 17];
+    let mut length = 1;
+    while length <= 16 {
+        let whole = u128::MAX >> (128 - 8 * length);
+        kept[length] = [whole as u64, (whole >> 64) as u64];
+        length += 1;
+    }
+    kept
+};
 
 #[cfg(test)]
 mod tests {
