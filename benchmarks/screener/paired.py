@@ -2,7 +2,7 @@
 
 import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,7 +44,13 @@ def paired(name: str, texts: list[str], ours: Callable[[], Any], theirs: Callabl
 
 def beside(texts: list[str], ours: Way, theirs: Mapping[str, Way], rounds: int) -> list[Figure]:
     """One figure for each rival; in every round each of them and ours runs once, the order turned from round to round."""
-    ways = [ours, *theirs.values()]
+    own, *others = times_of([ours, *theirs.values()], rounds)
+    size = sum(len(text.encode()) for text in texts)
+    return [figure(name, (own, times), len(texts), size) for name, times in zip(theirs, others, strict=True)]
+
+
+def times_of(ways: Sequence[Way], rounds: int) -> list[list[float]]:
+    """Seconds of each way in every round but the first, which is not measured."""
     for way in ways:
         seconds(way)
     taken: list[list[float]] = [[] for _ in ways]
@@ -52,8 +58,12 @@ def beside(texts: list[str], ours: Way, theirs: Mapping[str, Way], rounds: int) 
         for place in range(len(ways)):
             way_index = (place + turn) % len(ways)
             taken[way_index].append(seconds(ways[way_index]))
-    size = sum(len(text.encode()) for text in texts)
-    return [figure(name, (taken[0], times), len(texts), size) for name, times in zip(theirs, taken[1:], strict=True)]
+    return taken
+
+
+def median_of_ratios(ours: Sequence[float], theirs: Sequence[float]) -> float:
+    """Of the same rounds."""
+    return statistics.median(b / a for a, b in zip(ours, theirs, strict=True))
 
 
 def figure(name: str, times: tuple[list[float], list[float]], texts: int, size: int) -> Figure:

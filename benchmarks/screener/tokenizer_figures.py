@@ -74,7 +74,9 @@ def tokenizer_figures(name: str, texts: list[str], threads: int, rounds: int) ->
     return figures
 
 
+@cache
 def reference_of(document: str) -> Any:
+    """The reference, one for each file: loading it takes as long as several rounds."""
     from tokenizers import Tokenizer
 
     tokenizer = Tokenizer.from_str(document)
@@ -83,11 +85,19 @@ def reference_of(document: str) -> Any:
     return tokenizer
 
 
+@cache
 def wrapped_of(document: str) -> Any:
     from tokenizers import Tokenizer
     from transformers import PreTrainedTokenizerFast
 
     return PreTrainedTokenizerFast(tokenizer_object=Tokenizer.from_str(document), pad_token="[PAD]")
+
+
+@cache
+def warm_encoder(document: str) -> Any:
+    from sro_screener import Encoder
+
+    return Encoder.from_json(document, MAX_LENGTH, pad_token_id=0)
 
 
 def to_tensors(wrapped: Any, texts: list[str]) -> Any:
@@ -114,7 +124,7 @@ def kind_figures(label: str, document: str, texts: list[str], threads: int, roun
     def encoder() -> Encoder:
         return Encoder.from_json(document, MAX_LENGTH, pad_token_id=0)
 
-    reference, wrapped, warm = reference_of(document), wrapped_of(document), encoder()
+    reference, wrapped, warm = reference_of(document), wrapped_of(document), warm_encoder(document)
     theirs = {
         f"{label}/transformers": Way(
             prepare=forgetful(wrapped, wrapped.backend_tokenizer.model),
@@ -135,10 +145,7 @@ def check_identity(document: str, texts: list[str]) -> None:
     """Stops where an id differs from that of tokenizers or of transformers."""
     import numpy as np
 
-    from sro_screener import Encoder
-
-    encoder = Encoder.from_json(document, MAX_LENGTH, pad_token_id=0)
-    (batch,) = encoder.encode(texts, max_tokens=ONE_BATCH)
+    (batch,) = warm_encoder(document).encode(texts, max_tokens=ONE_BATCH)
     expected = [encoding.ids for encoding in reference_of(document).encode_batch_fast(texts)]
     tensors = to_tensors(wrapped_of(document), texts)
     for row, place in enumerate(batch.permutation.tolist()):

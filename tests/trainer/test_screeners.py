@@ -187,9 +187,9 @@ def test_a_network_scores_as_the_libraries_do_one_text_at_a_time(
     assert max(expected) - min(expected) > 0.05
 
 
-@pytest.mark.parametrize(("runtime", "tolerance"), [("Onnx", 1e-5), ("OnnxInt8", 0.08)])
+@pytest.mark.parametrize(("runtime", "tolerance", "num_graphs"), [("Onnx", 1e-5, 1), ("OnnxInt8", 0.08, 2)])
 def test_another_runtime_scores_nearly_as_torch_does_and_says_how_nearly(
-    checkpoint: Path, tmp_path: Path, runtime: str, tolerance: float
+    checkpoint: Path, tmp_path: Path, runtime: str, tolerance: float, num_graphs: int
 ) -> None:
     plain = build_screener(neural(checkpoint), datasets_of(), roots(checkpoint)).verdicts(TEXTS)
     rows = datasets_of(evaluation=tuple(TEXTS), neutral=tuple(reversed(TEXTS)))
@@ -197,21 +197,24 @@ def test_another_runtime_scores_nearly_as_torch_does_and_says_how_nearly(
     assert screener.verdicts(TEXTS).scores == pytest.approx(plain.scores, abs=tolerance)
     assert f"{runtime}: 100.00% of 10 verdicts as in float32" in screener.describe()
     graphs = {path: path.stat().st_mtime_ns for path in tmp_path.glob("*.onnx")}
-    assert len(graphs) == 1
+    assert len(graphs) == num_graphs
     again = build_screener(neural(checkpoint, runtime=runtime), rows, roots(checkpoint), cache=tmp_path)
     assert np.array_equal(again.verdicts(TEXTS).scores, screener.verdicts(TEXTS).scores)
     assert {path: path.stat().st_mtime_ns for path in tmp_path.glob("*.onnx")} == graphs
 
 
-def test_a_runtime_whose_verdicts_are_others_is_refused(checkpoint: Path, tmp_path: Path) -> None:
-    build_screener(neural(checkpoint, runtime="Onnx"), datasets_of(), roots(checkpoint), cache=tmp_path)
-    (graph,) = tmp_path.glob("*.onnx")
+@pytest.mark.parametrize("runtime", ["Onnx", "OnnxInt8"])
+def test_a_float32_graph_whose_verdicts_are_others_is_refused(checkpoint: Path, tmp_path: Path, runtime: str) -> None:
+    build_screener(neural(checkpoint, runtime=runtime), datasets_of(), roots(checkpoint), cache=tmp_path)
+    (graph,) = tmp_path.glob("*-float32-*.onnx")
     torch.manual_seed(5)
     model = BertForSequenceClassification(BertConfig.from_pretrained(checkpoint, initializer_range=3.0))
     _export(model.eval(), graph)
     rows = datasets_of(evaluation=tuple(TEXTS), neutral=tuple(reversed(TEXTS)))
-    with pytest.raises(ConfigurationError, match=r"^spec\.screener\.runtime: Onnx gives .* verdicts as in float32"):
-        build_screener(neural(checkpoint, runtime="Onnx"), rows, roots(checkpoint), cache=tmp_path)
+    with pytest.raises(
+        ConfigurationError, match=rf"^spec\.screener\.runtime: {runtime} gives .* verdicts as in float32"
+    ):
+        build_screener(neural(checkpoint, runtime=runtime), rows, roots(checkpoint), cache=tmp_path)
 
 
 def test_in_eight_bits_a_text_near_the_threshold_is_read_again_in_float32(checkpoint: Path, tmp_path: Path) -> None:
@@ -227,7 +230,7 @@ def test_in_eight_bits_a_text_near_the_threshold_is_read_again_in_float32(checkp
 def test_eight_bits_that_leave_most_texts_in_doubt_are_refused(checkpoint: Path, tmp_path: Path) -> None:
     rows = datasets_of(evaluation=tuple(TEXTS), neutral=tuple(reversed(TEXTS)))
     build_screener(neural(checkpoint, runtime="OnnxInt8"), rows, roots(checkpoint), cache=tmp_path)
-    (graph,) = tmp_path.glob("*.onnx")
+    (graph,) = tmp_path.glob("*-int8-*.onnx")
     torch.manual_seed(5)
     model = BertForSequenceClassification(BertConfig.from_pretrained(checkpoint, initializer_range=3.0))
     _export(model.eval(), graph)

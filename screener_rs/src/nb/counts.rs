@@ -4,28 +4,30 @@
 #[derive(Debug, Default)]
 pub(crate) struct Counts {
     counts: Vec<u32>,
-    /// Those above zero, in the order in which they first occurred.
+    /// Those above zero, in the order in which they first occurred; a place for each n-gram and one more.
     found: Vec<u32>,
+    /// How many those are.
+    len: usize,
 }
 
 impl Counts {
     /// For so many n-grams.
     pub fn of(features: usize) -> Self {
-        Self { counts: vec![0; features], found: Vec::new() }
+        Self { counts: vec![0; features], found: vec![0; features + 1], len: 0 }
     }
 
     /// One more.
     pub fn add(&mut self, feature: u32) {
         let count = &mut self.counts[feature as usize];
-        if *count == 0 {
-            self.found.push(feature);
-        }
+        // Written in any case and kept if it is new: whether it is cannot be foreseen, and a branch would be.
+        self.found[self.len] = feature;
+        self.len += usize::from(*count == 0);
         *count += 1;
     }
 
     /// Gives each n-gram with its count, and sets it to zero.
     pub fn drain(&mut self, mut each: impl FnMut(u32, u32)) {
-        for feature in self.found.drain(..) {
+        for &feature in &self.found[..std::mem::take(&mut self.len)] {
             each(feature, std::mem::take(&mut self.counts[feature as usize]));
         }
     }

@@ -69,6 +69,8 @@ pub struct NbLogistic {
     weights: Vec<f64>,
     intercept: f64,
     settings: Settings,
+    /// What small counts weigh.
+    weight_of_count: Vec<f64>,
     characters: Characters,
     kept: Mutex<Vec<Scratch>>,
 }
@@ -78,10 +80,16 @@ pub struct NbLogistic {
 struct Scratch {
     text: Prepared,
     words: Vec<u32>,
+    /// N-grams that are single words, and pairs of words that may be n-grams.
+    singles: Vec<u32>,
+    pairs: Vec<(u64, u32)>,
     /// Paths so far: node and number of the word that comes next.
     paths: Vec<(u32, u32)>,
     counts: Counts,
 }
+
+/// Counts whose weights are looked up; hardly any n-gram occurs more often in a text.
+const TABLED_COUNTS: u32 = 64;
 
 /// Scratch states kept for later calls.
 const MOST_KEPT: usize = 64;
@@ -110,6 +118,9 @@ impl NbLogistic {
             weights,
             intercept: parts.intercept,
             settings,
+            weight_of_count: (0..TABLED_COUNTS)
+                .map(|count| weight_of(count, settings.sublinear_tf))
+                .collect(),
             characters: Characters::new(Preprocessing { lowercase, strip_accents }),
             kept: Mutex::new(Vec::new()),
         })
@@ -157,9 +168,9 @@ impl NbLogistic {
     fn logit(&self, text: &str, scratch: &mut Scratch) -> f64 {
         self.count(text, scratch);
         let (mut numerator, mut squared_norm) = (0.0, 0.0);
-        let sublinear = self.settings.sublinear_tf;
         scratch.counts.drain(|feature, count| {
-            let t = if sublinear { log_count(count) } else { f64::from(count) };
+            let tabled = self.weight_of_count.get(count as usize).copied();
+            let t = tabled.unwrap_or_else(|| weight_of(count, self.settings.sublinear_tf));
             let Feature { c, d } = self.features[feature as usize];
             numerator += t * c;
             squared_norm += t * t * d;
@@ -169,19 +180,28 @@ impl NbLogistic {
 
     /// Counts the n-grams of a text that are in the vocabulary: one word, two words, and so on.
     fn count(&self, text: &str, scratch: &mut Scratch) {
-        let Scratch { text: prepared, words, paths, counts } = scratch;
+        let Scratch { text: prepared, words, singles, pairs, paths, counts } = scratch;
         let Settings { least_words, most_words, .. } = self.settings;
         prepared.read(text, &self.characters);
         words.clear();
         prepared.each_word(|bytes, word| words.push(self.words.find(bytes, word)));
         if least_words == 1 {
-            let unigrams = words.iter().filter_map(|&word| self.unigrams.get(word as usize).copied());
-            unigrams.filter(|&feature| feature != NONE).for_each(|feature| counts.add(feature));
+            let unigrams =
+                words.iter().map(|&word| self.unigrams.get(word as usize).copied().unwrap_or(NONE));
+            kept(singles, unigrams.map(|feature| (feature, feature != NONE)))
+                .iter()
+                .for_each(|&feature| counts.add(feature));
         }
         if most_words > 1 {
+            let likely = words.windows(2).enumerate().map(|(first, pair)| {
+                let key = Edges::key(pair[0], pair[1]);
+                ((key, first as u32 + 2), self.edges.may_have(key))
+            });
             paths.clear();
-            paths.extend(words.iter().zip(1..).map(|(&node, next)| (node, next)));
-            (2..=most_words).for_each(|_| self.extend_paths(words, paths, counts));
+            for &(key, next) in kept(pairs, likely) {
+                paths.extend(self.step(key, counts).map(|node| (node, next)));
+            }
+            (3..=most_words).for_each(|_| self.extend_paths(words, paths, counts));
         }
     }
 
@@ -190,13 +210,21 @@ impl NbLogistic {
         paths.retain_mut(|(node, next)| {
             let Some(&word) = words.get(*next as usize) else { return false };
             let key = Edges::key(*node, word);
-            let Some(edge) = self.edges.find(key) else { return false };
-            if edge.feature != NONE {
-                counts.add(edge.feature);
-            }
-            (*node, *next) = (edge.node, *next + 1);
-            edge.node != NONE
+            let Some(reached) = self.edges.may_have(key).then(|| self.step(key, counts)).flatten() else {
+                return false;
+            };
+            (*node, *next) = (reached, *next + 1);
+            true
         });
+    }
+
+    /// Counts the n-gram at the end of an edge; the node that longer ones go on from.
+    fn step(&self, key: u64, counts: &mut Counts) -> Option<u32> {
+        let edge = self.edges.find(key)?;
+        if edge.feature != NONE {
+            counts.add(edge.feature);
+        }
+        (edge.node != NONE).then_some(edge.node)
     }
 
     /// A scratch state of an earlier call, or a new one: a lock held while the process forked must not block the child.
@@ -217,10 +245,23 @@ impl NbLogistic {
     }
 }
 
-/// `1 + ln(count)`.
-fn log_count(count: u32) -> f64 {
-    // Exact, and nearly every n-gram of a text occurs once.
-    if count == 1 { 1.0 } else { 1.0 + f64::from(count).ln() }
+/// Those of the items that are marked, in order. Each is written and the next one over it unless it is marked: which are
+/// cannot be foreseen, and a processor that guesses wrong loses more time than a write takes.
+fn kept<T: Copy + Default>(buffer: &mut Vec<T>, items: impl ExactSizeIterator<Item = (T, bool)>) -> &[T] {
+    if buffer.len() <= items.len() {
+        buffer.resize(items.len() + 1, T::default());
+    }
+    let mut count = 0;
+    for (item, is_kept) in items {
+        buffer[count] = item;
+        count += usize::from(is_kept);
+    }
+    &buffer[..count]
+}
+
+/// The term frequency of a count: `1 + ln(count)`, or the count itself.
+fn weight_of(count: u32, sublinear: bool) -> f64 {
+    if sublinear { 1.0 + f64::from(count).ln() } else { f64::from(count) }
 }
 
 /// The n-grams while they are read; numbers are given in the order in which n-grams come.
@@ -346,6 +387,17 @@ mod tests {
         assert!((logit("bad dog") - (3.0 / 5.0f64.sqrt() - 1.0)).abs() < 1e-12);
         let t = 1.0 + 2.0f64.ln();
         assert!((logit("cat, bad cat") - ((1.0 + 3.0 * t) / (1.0 + 9.0 * t * t).sqrt() - 1.0)).abs() < 1e-12);
+    }
+
+    #[test]
+    fn counts_beyond_those_that_are_looked_up_weigh_by_the_same_rule() {
+        let model = model(&["bad", "cat"]).unwrap();
+        for count in 1..=2 * TABLED_COUNTS {
+            let text = format!("cat {}", "bad ".repeat(count as usize));
+            let t = 1.0 + f64::from(count).ln();
+            let expected = (2.0 + t) / (4.0 + t * t).sqrt() - 1.0;
+            assert!((model.logit(&text, &mut model.take()) - expected).abs() < 1e-12);
+        }
     }
 
     #[test]

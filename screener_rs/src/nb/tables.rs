@@ -27,7 +27,8 @@ fn mix(low: u64, high: u64) -> u64 {
 struct Index {
     /// Number plus one in the low bits, bits of the hash above them; 0 is free.
     slots: Vec<u32>,
-    number_bits: u32,
+    /// The low bits.
+    numbers: u32,
 }
 
 impl Index {
@@ -35,7 +36,8 @@ impl Index {
     fn of(hashes: impl ExactSizeIterator<Item = u64>) -> Self {
         let size = (2 * hashes.len()).next_power_of_two().max(4);
         let number_bits = usize::BITS - hashes.len().leading_zeros();
-        let mut this = Self { slots: vec![0; size], number_bits };
+        let numbers = u32::MAX.checked_shr(32 - number_bits).unwrap_or(0);
+        let mut this = Self { slots: vec![0; size], numbers };
         for (number, hash) in hashes.enumerate() {
             let mut at = this.home(hash);
             while this.slots[at] != 0 {
@@ -55,20 +57,16 @@ impl Index {
             if slot == 0 {
                 return NONE;
             }
-            let number = (slot & self.numbers()) - 1;
-            if slot & !self.numbers() == tag && is_it(number as usize) {
+            let number = (slot & self.numbers) - 1;
+            if slot & !self.numbers == tag && is_it(number as usize) {
                 return number;
             }
             at = (at + 1) & (self.slots.len() - 1);
         }
     }
 
-    fn numbers(&self) -> u32 {
-        u32::MAX.checked_shr(32 - self.number_bits).unwrap_or(0)
-    }
-
     fn tag(&self, hash: u64) -> u32 {
-        (hash >> 32) as u32 & !self.numbers()
+        (hash >> 32) as u32 & !self.numbers
     }
 
     fn home(&self, hash: u64) -> usize {
@@ -161,15 +159,16 @@ impl Edges {
         u64::from(node) << 32 | u64::from(word)
     }
 
+    /// Whether the edge may be there: of those that are not, most are told here, by one look.
+    pub fn may_have(&self, key: u64) -> bool {
+        let (word, bit) = bit_of(&self.filter, hash_of(key));
+        self.filter[word] >> bit & 1 == 1
+    }
+
     /// The edge, where it is there.
     pub fn find(&self, key: u64) -> Option<Edge> {
-        let hash = hash_of(key);
-        let (word, bit) = bit_of(&self.filter, hash);
-        if self.filter[word] >> bit & 1 == 0 {
-            return None;
-        }
         self.edges
-            .get(self.index.find(hash, |number| self.edges[number].0 == key) as usize)
+            .get(self.index.find(hash_of(key), |number| self.edges[number].0 == key) as usize)
             .map(|&(_, edge)| edge)
     }
 }

@@ -15,8 +15,9 @@ const SLACK: usize = 16;
 /// A text made ready to be cut into words; its buffers are kept from text to text.
 #[derive(Default)]
 pub(crate) struct Prepared {
+    /// The text and, after it, one zero or more to the end of its last block, then what an earlier text left.
     bytes: Vec<u8>,
-    /// One bit per byte: belongs to a word.
+    /// One bit per byte: belongs to a word. The last is zero, so every word has an end.
     words: Vec<u64>,
     changed: String,
     is_ascii: bool,
@@ -34,15 +35,19 @@ impl Prepared {
             self.mark_word_characters(&changed, characters);
             self.changed = changed;
         }
-        self.bytes.extend_from_slice(&[0; SLACK]);
     }
 
     /// Calls `found` with all bytes and the place of each word among them.
     pub fn each_word(&self, mut found: impl FnMut(&[u8], std::ops::Range<usize>)) {
-        let mut carry = 0;
+        let (mut carry, mut last) = (0, 0);
         let mut start = 0;
         let mut inside = false;
-        for (block, &word) in self.words.iter().enumerate() {
+        let mut following = self.words.iter().skip(1);
+        for (block, &all) in self.words.iter().enumerate() {
+            // Bytes of words whose neighbours are none are words of one character or parts of none: left out without a branch.
+            let next = following.next().map_or(0, |next| next << 63);
+            let word = all & (all << 1 | last | all >> 1 | next);
+            last = all >> 63;
             // A one where a word begins or has ended: the two take turns.
             let mut edges = word ^ (word << 1 | carry);
             carry = word >> 63;
@@ -56,27 +61,26 @@ impl Prepared {
                 inside = !inside;
             }
         }
-        let end = self.bytes.len() - SLACK;
-        if inside && self.is_long_enough(start, end) {
-            found(&self.bytes, start..end);
-        }
     }
 
     /// Copies the text, with ASCII in lower case if asked for, and marks its ASCII words; whether it is all ASCII.
     fn classify(&mut self, text: &[u8], lowercase: bool) -> bool {
-        self.bytes.clear();
-        self.words.clear();
-        let mut beyond_ascii = 0;
         let (blocks, rest) = text.as_chunks::<BLOCK>();
         let mut last = [0; BLOCK];
         last[..rest.len()].copy_from_slice(rest);
-        for block in blocks.iter().chain(std::iter::once(&last)) {
+        let needed = (blocks.len() + 1) * BLOCK + SLACK;
+        if self.bytes.len() < needed {
+            self.bytes.resize(needed, 0);
+        }
+        self.words.clear();
+        let mut beyond_ascii = 0;
+        let (places, _) = self.bytes.as_chunks_mut::<BLOCK>();
+        for (block, place) in blocks.iter().chain(std::iter::once(&last)).zip(places) {
             let (lowered, word, beyond) = classify(block, lowercase);
-            self.bytes.extend_from_slice(&lowered);
+            *place = lowered;
             self.words.push(word);
             beyond_ascii |= beyond;
         }
-        self.bytes.truncate(text.len());
         beyond_ascii == 0
     }
 
@@ -99,14 +103,22 @@ impl Prepared {
 
 /// The bytes of a word as two integers, with zeros after its end; none where it has more than 16.
 pub(crate) fn short_key(bytes: &[u8], word: &std::ops::Range<usize>) -> Option<[u64; 2]> {
-    let length = word.len();
-    if length > 16 {
-        return None;
-    }
+    let [low_kept, high_kept] = KEPT.get(word.len())?;
     let [low, high] = load(bytes, word.start);
-    let kept = |bytes: usize| u64::MAX.checked_shr(64 - 8 * bytes as u32).unwrap_or(0);
-    Some([low & kept(length.min(8)), high & kept(length.saturating_sub(8))])
+    Some([low & low_kept, high & high_kept])
 }
+
+/// Of each length to 16, the bytes of a word.
+const KEPT: [[u64; 2]; 17] = {
+    let mut kept = [[0; 2]; 17];
+    let mut length = 1;
+    while length <= 16 {
+        let whole = u128::MAX >> (128 - 8 * length);
+        kept[length] = [whole as u64, (whole >> 64) as u64];
+        length += 1;
+    }
+    kept
+};
 
 #[cfg(test)]
 mod tests {
@@ -142,6 +154,29 @@ mod tests {
             assert_eq!(words(&format!("{long} ab"), true, true), [lower.as_str(), "ab"]);
             assert_eq!(words(&format!("é{long}!ab"), true, true), [format!("e{lower}").as_str(), "ab"]);
             assert_eq!(words(&long, true, true), [lower]);
+        }
+    }
+
+    #[test]
+    fn single_letters_are_no_words_wherever_a_block_ends() {
+        for before in 60..68 {
+            let blanks = " ".repeat(before);
+            assert_eq!(words(&format!("{blanks}a b"), true, true), [""; 0]);
+            assert_eq!(words(&format!("{blanks}a"), true, true), [""; 0]);
+            assert_eq!(words(&format!("{blanks}ab c de"), true, true), ["ab", "de"]);
+            assert_eq!(words(&format!("{blanks}é a éa"), true, false), ["éa"]);
+        }
+    }
+
+    #[test]
+    fn a_shorter_text_sees_nothing_of_the_longer_one_before() {
+        let characters = Characters::new(Preprocessing { lowercase: true, strip_accents: true });
+        let mut prepared = Prepared::default();
+        for (text, expected) in [("x".repeat(200), 200), ("yy".to_owned(), 2), (String::new(), 0)] {
+            let mut length = 0;
+            prepared.read(&text, &characters);
+            prepared.each_word(|_, word| length += word.len());
+            assert_eq!(length, expected);
         }
     }
 

@@ -69,19 +69,19 @@ def onnx_graph(model: Any, checkpoint: Path, folder: Path, precision: Precision)
         model: the checkpoint as transformers loaded it, with eager attention.
         checkpoint: its folder; the name of the graph tells its weights.
         folder: where graphs are kept.
-        precision: of the weights of matrix products; int8 quantises activations on the way (dynamically).
+        precision: of the weights of matrix products; int8 quantises activations on the way (dynamically), and leaves the
+            float32 graph that it is made from beside it.
     """
     path = folder / f"classifier-{precision}-{fingerprint(checkpoint)}.onnx"
     if path.is_file():
         return path
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder) as scratch:
-        exported, finished = Path(scratch) / "float32.onnx", Path(scratch) / "finished.onnx"
-        _export(model, exported)
+        finished = Path(scratch) / "finished.onnx"
         if precision == "int8":
-            _quantise(exported, finished)
+            _quantise(onnx_graph(model, checkpoint, folder, "float32"), finished)
         else:
-            exported.rename(finished)
+            _export(model, finished)
         os.replace(finished, path)
     logger.info("classifier exported", extra={"path": str(path), "precision": precision})
     return path

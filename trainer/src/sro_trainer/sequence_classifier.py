@@ -76,8 +76,11 @@ def build_sequence_classifier(
     plain: Forward = TorchForward(model)
     if spec.runtime == "Torch":
         return SequenceClassifierScreener(plain, encoder, spec, max_tokens=_budget(plain, spec, around))
-    forward = OnnxForward(_graph(spec, model, location, around.cache))
-    second, found = _verified(forward, plain, encoder, spec, around)
+    # A folder of our own: whoever can write to a shared one could put another graph there.
+    folder = around.cache or Path(tempfile.mkdtemp(prefix="sro-classifier-"))
+    exact = OnnxForward(onnx_graph(model, location.folder, folder, "float32"))
+    forward = OnnxForward(onnx_graph(model, location.folder, folder, "int8")) if spec.runtime == "OnnxInt8" else exact
+    second, found = _verified(_Forwards(plain=plain, exact=exact, used=forward), encoder, spec, around)
     max_tokens = _budget(forward, spec, around)
     return SequenceClassifierScreener(forward, encoder, spec, max_tokens=max_tokens, agreement=found, second=second)
 
@@ -98,12 +101,6 @@ def load_classifier(
     return model.eval()
 
 
-def _graph(spec: ScreenerSpec | HeldOutScreenerSpec, model: Any, location: ModelLocation, cache: Path | None) -> Path:
-    # A folder of our own: whoever can write to a shared one could put another graph there.
-    folder = cache or Path(tempfile.mkdtemp(prefix="sro-classifier-"))
-    return onnx_graph(model, location.folder, folder, "int8" if spec.runtime == "OnnxInt8" else "float32")
-
-
 def _budget(forward: Forward, spec: ScreenerSpec | HeldOutScreenerSpec, around: Surroundings) -> int:
     if spec.batch_tokens is not None:
         return spec.batch_tokens
@@ -117,24 +114,31 @@ def _budget(forward: Forward, spec: ScreenerSpec | HeldOutScreenerSpec, around: 
     return budget
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Forwards:
+    """Torch in float32, ONNX Runtime in float32, and the one that reads every text."""
+
+    plain: Forward
+    exact: Forward
+    """Reads again what is in doubt: two pools of threads, torch's and another, would wait for each other."""
+    used: Forward
+
+
 def _verified(
-    forward: Forward,
-    plain: Forward,
-    encoder: Encoder,
-    spec: ScreenerSpec | HeldOutScreenerSpec,
-    around: Surroundings,
+    forwards: _Forwards, encoder: Encoder, spec: ScreenerSpec | HeldOutScreenerSpec, around: Surroundings
 ) -> tuple[SecondReading | None, Agreement]:
-    """What reads texts in doubt, and how the verdicts compare with float32 after that."""
+    """What reads texts in doubt, and how the verdicts compare with torch's in float32 after that."""
     texts = list((around.sample or _ANY_TEXTS)[:SAMPLE])
 
     def scores(of: Forward, second: SecondReading | None = None) -> NDArray[np.float32]:
         max_tokens = spec.batch_tokens or 4096
         return SequenceClassifierScreener(of, encoder, spec, max_tokens=max_tokens, second=second)._score(texts)
 
-    reference, second = scores(plain), None
-    if spec.runtime == "OnnxInt8":
-        coarse = scores(forward)
-        second = SecondReading(forward=plain, band=band_of(coarse, reference))
+    reference, exact = scores(forwards.plain), scores(forwards.exact)
+    found, second = _agreed(exact, reference, spec, around), None
+    if forwards.used is not forwards.exact:
+        coarse = scores(forwards.used)
+        second = SecondReading(forward=forwards.exact, band=band_of(coarse, reference))
         read_again = float(in_doubt(coarse, spec.threshold, second.band).mean())
         if read_again > MOST_READ_AGAIN:
             raise ConfigurationError(
@@ -142,13 +146,23 @@ def _verified(
                 f"again in float32; at most {MOST_READ_AGAIN:.0%} are worth it, so use Torch"
             )
         logger.info("texts in doubt are read again", extra={"share": read_again, "band": second.band})
-    found = agreement(scores(forward, second), reference, spec.threshold)
+        found = _agreed(scores(forwards.used, second), reference, spec, around)
     logger.info("classifier compared with float32", extra={"runtime": spec.runtime, "agreement": str(found)})
+    return second, found
+
+
+def _agreed(
+    scores: NDArray[np.float32],
+    reference: NDArray[np.float32],
+    spec: ScreenerSpec | HeldOutScreenerSpec,
+    around: Surroundings,
+) -> Agreement:
+    found = agreement(scores, reference, spec.threshold)
     if found.verdicts < LEAST_AGREEMENT:
         raise ConfigurationError(
             f"{around.field}.runtime: {spec.runtime} gives {found}; at least {LEAST_AGREEMENT:.0%} must agree, so use Torch"
         )
-    return second, found
+    return found
 
 
 def load_encoder(location: ModelLocation, max_tokens: int, field: str) -> Encoder:
