@@ -102,7 +102,9 @@ def _fix(node: Manifest, path: str) -> None:
     absent = [name for name in absent if f"{path}.{name}" not in CHANGEABLE]
     if absent:
         same = " && ".join(f"has(self.{name}) == has(oldSelf.{name})" for name in absent)
-        _add_rule(node, same, f"{', '.join(absent)}: can be neither added nor removed once the job exists; make a new job")
+        _add_rule(
+            node, same, f"{', '.join(absent)}: can be neither added nor removed once the job exists; make a new job"
+        )
     for name, child in node["properties"].items():
         if f"{path}.{name}" in CHANGEABLE:
             continue
