@@ -292,6 +292,16 @@ class Stage:
         volumes = [each["metadata"]["name"] for each in made if each["kind"] == "PersistentVolume"]
         self.kubectl("delete", "pv", *volumes, "--wait=false")
 
+    def left(self, name: str = "demo") -> list[str]:
+        """Kind and name of every object that a job made and that is still there."""
+        kinds = "jobs,pods,services,serviceaccounts"
+        found = self.kubectl.get(kinds, "-n", self.namespace, "-l", f"sro.dev/job-name={name}")["items"]
+        return [f"{item['kind']} {item['metadata']['name']}" for item in found]
+
+    def wait_gone(self, name: str = "demo") -> None:
+        """Wait until the garbage collector is done with what a job made."""
+        wait_until(lambda: self.left(name) == [], f"nothing is left of {name}", lambda: str(self.left(name)))
+
     def names(self, kind: str) -> set[str]:
         """Names of the objects of one kind that the operator made here."""
         listed = self.kubectl.get(kind, "-n", self.namespace, "-l", "app.kubernetes.io/managed-by=sro-operator")[

@@ -185,7 +185,7 @@ def test_a_finished_job_is_deleted_after_its_time_to_live_with_all_that_it_made(
     for pod in stage.pods(1):
         stage.end_pod(pod, 0)
     wait_until(lambda: stage.kubectl.get("srojobs", "-n", stage.namespace)["items"] == [], "the job is gone")
-    assert_nothing_left(stage)
+    stage.wait_gone()
     assert stage.events()[-1] == "TTLExpired"
 
 
@@ -194,16 +194,7 @@ def test_deleting_a_running_job_leaves_nothing(stage: Stage) -> None:
     stage.run_pods(*stage.pods(1))
     stage.wait_phase("Running")
     stage.kubectl("delete", "srojob", "demo", "-n", stage.namespace, "--wait=true")
-    assert_nothing_left(stage)
-
-
-def assert_nothing_left(stage: Stage) -> None:
-    kinds = "jobs,pods,services,serviceaccounts"
-    selector = ("-l", "sro.dev/job-name=demo")
-    wait_until(
-        lambda: stage.kubectl.get(kinds, "-n", stage.namespace, *selector)["items"] == [],
-        "the garbage collector is done",
-    )
+    stage.wait_gone()
 
 
 DRIFT = {

@@ -157,7 +157,7 @@ def test_suspending_and_resuming_again_and_again_loses_nothing(stage: Stage) -> 
     ]
     assert stage.names("job") == {f"demo-a{last}"}
     stage.kubectl("delete", "srojob", "demo", "-n", stage.namespace)
-    assert_nothing_left(stage)
+    stage.wait_gone()
 
 
 def queued(stage: Stage) -> None:
@@ -217,12 +217,12 @@ def test_a_job_can_be_deleted_in_every_phase(
         operator.kill()
     try:
         stage.kubectl("delete", "srojob", "demo", "-n", stage.namespace, "--timeout=20s")
-        assert_nothing_left(stage)
+        stage.wait_gone()
     finally:
         if not is_watched:
             operator.start()
     # Nor does the operator bring anything back.
-    assert stage.kubectl.get("jobs,services,serviceaccounts", "-n", stage.namespace, *OURS)["items"] == []
+    assert stage.left() == []
 
 
 @pytest.mark.parametrize("reach", [running, restarting], ids=["Running", "Restarting"])
@@ -231,13 +231,3 @@ def test_a_namespace_can_be_deleted_with_a_job_in_it(stage: Stage, reach: Callab
     # The namespace controller comes back to what is left after half of the pods' two minutes of grace.
     stage.kubectl("delete", "namespace", stage.namespace, "--timeout=180s")
     assert stage.kubectl("get", "namespace", stage.namespace, "--ignore-not-found") == ""
-
-
-OURS = ("-l", "sro.dev/job-name=demo")
-
-
-def assert_nothing_left(stage: Stage) -> None:
-    kinds = "jobs,pods,services,serviceaccounts"
-    wait_until(
-        lambda: stage.kubectl.get(kinds, "-n", stage.namespace, *OURS)["items"] == [], "the garbage collector is done"
-    )
