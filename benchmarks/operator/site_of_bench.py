@@ -8,7 +8,6 @@ import http
 import json
 import os
 import signal
-import socket
 import ssl
 import subprocess
 import sys
@@ -28,7 +27,7 @@ from stages import stages  # noqa: E402
 
 from operator_stage import ACCOUNT, SYSTEM, bind_claims, rendered, sro_job  # noqa: E402
 from sro_cluster.client import Kubectl, kubectl_of  # noqa: E402
-from sro_cluster.controlplane import ControlPlane  # noqa: E402
+from sro_cluster.controlplane import ControlPlane, free_ports  # noqa: E402
 
 Manifest = dict[str, Any]
 NAMESPACE = "bench"
@@ -164,9 +163,7 @@ class Site:
 
     def start_operator(self) -> float:
         """Start it as the chart does, with its defaults, a lease included; when it was started."""
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self._port = probe.getsockname()[1]
+        (self._port,) = free_ports(1)
         settings = {
             "SRO_HTTP_HOST": "127.0.0.1", "SRO_HTTP_PORT": str(self._port), "SRO_LEASE_NAMESPACE": SYSTEM,
         }  # fmt: skip

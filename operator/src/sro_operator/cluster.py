@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import math
-import time
 from collections.abc import AsyncIterator, Callable
 from functools import partial
 from types import TracebackType
@@ -22,7 +20,8 @@ from sro_operator.insisting import insisted
 from sro_operator.keys import Key
 from sro_operator.kinds import EVENT, JOB, LEASE, POD, SRO_JOB, Kind, kind_of
 from sro_operator.kubeconfig import find_cluster
-from sro_operator.wire import error_of, lines_of
+from sro_operator.transport import JSON, RequestObserver, Transport
+from sro_operator.wire import lines_of
 
 REQUEST_SECONDS = 30.0
 """A request that takes longer has failed: it must not hold a worker."""
@@ -32,13 +31,9 @@ SILENCE_SECONDS = 90.0
 """A watch that says nothing for longer, not even a bookmark, is dead: the API server sends one a minute."""
 PAGE = 500
 """Objects per page of a list."""
-_JSON = "application/json"
 _APPLY = "application/apply-patch+yaml"
 _MERGE = "application/strategic-merge-patch+json"
 _METADATA = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
-
-RequestObserver = Callable[[str, str, int], None]
-"""Called after each request with verb, resource and HTTP status (0: no answer)."""
 
 
 def _for_ever() -> float:
@@ -54,13 +49,14 @@ class Cluster:
 
     def __init__(self, api: client.ApiClient, on_request: RequestObserver = _ignore) -> None:
         """Use a configured client."""
-        self._api = api
-        self._on_request = on_request
-        self._held_until = 0.0
-        self.answer_seconds = 0.0
-        """How long the API server has lately taken to answer; of its last answers each counts for a tenth of what is then known."""
+        self._transport = Transport(api, on_request)
         self.seconds_to_write: Callable[[], float] = _for_ever
         """How long this process may still write; asked before each write."""
+
+    @property
+    def answer_seconds(self) -> float:
+        """How long the API server has lately taken to answer."""
+        return self._transport.answer_seconds
 
     @classmethod
     async def connect(cls, on_request: RequestObserver = _ignore) -> Self:
@@ -79,11 +75,11 @@ class Cluster:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Close the connections."""
-        await self._api.close()
+        await self._transport.close()
 
     async def close(self) -> None:
         """Close the connections."""
-        await self._api.close()
+        await self._transport.close()
 
     async def get_sro_job(self, key: Key) -> Manifest | None:
         """The SROJob; None if there is none."""
@@ -127,7 +123,7 @@ class Cluster:
         query = {"labelSelector": kind.selector} if kind.selector else {}
         version = 0
         items: list[Manifest] = []
-        async for page in self._pages(kind, namespace, query, accept=_METADATA if metadata_only else _JSON):
+        async for page in self._pages(kind, namespace, query, accept=_METADATA if metadata_only else JSON):
             # Further pages are of the first one's version.
             version = version or int(page["metadata"]["resourceVersion"])
             items += page.get("items") or ()
@@ -152,7 +148,7 @@ class Cluster:
             query["labelSelector"] = kind.selector
         path = f"{kind.collection(namespace)}?{urlencode(query)}"
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=REQUEST_SECONDS, sock_read=SILENCE_SECONDS)
-        response = await self._send("GET", f"{kind.plural}/watch", path, timeout=timeout)
+        response = await self._transport.send("GET", f"{kind.plural}/watch", path, timeout=timeout)
         try:
             async for line in lines_of(response.content):
                 yield json.loads(line)
@@ -270,7 +266,7 @@ class Cluster:
         if last_lines is not None:
             query["tailLines"] = str(last_lines)
         path = f"{POD.path(key.namespace, key.name)}/log?{urlencode(query)}"
-        response = await self._send("GET", "pods/log", path, timeout=aiohttp.ClientTimeout(total=None))
+        response = await self._transport.send("GET", "pods/log", path, timeout=aiohttp.ClientTimeout(total=None))
         try:
             async for line in response.content:
                 yield line.decode("utf-8", errors="replace").rstrip("\n")
@@ -303,7 +299,7 @@ class Cluster:
                 yield item
 
     async def _pages(
-        self, kind: Kind, namespace: str | None, query: dict[str, str], accept: str = _JSON
+        self, kind: Kind, namespace: str | None, query: dict[str, str], accept: str = JSON
     ) -> AsyncIterator[Manifest]:
         token = ""
         while True:
@@ -315,9 +311,7 @@ class Cluster:
             if not token:
                 return
 
-    async def _write(
-        self, method: str, resource: str, path: str, body: Manifest, content_type: str = _JSON
-    ) -> Manifest:
+    async def _write(self, method: str, resource: str, path: str, body: Manifest, content_type: str = JSON) -> Manifest:
         """A write is begun only while this process may write, and given up when it no longer may.
 
         It may be tried again, for it says what it is to find: a name that is free, a version, a uid. Was it done the first time,
@@ -328,77 +322,19 @@ class Cluster:
             seconds = min(REQUEST_SECONDS, self.seconds_to_write())
             if seconds <= 0:
                 raise NotLeaderError
-            return await self._once(method, resource, path, body=body, content_type=content_type, seconds=seconds)
+            return await self._transport.answer(
+                method, resource, path, body=body, content_type=content_type, seconds=seconds
+            )
 
         return await insisted(written)
 
     async def _call(
-        self, method: str, resource: str, path: str, *, body: Manifest | None = None, accept: str = _JSON,
+        self, method: str, resource: str, path: str, *, body: Manifest | None = None, accept: str = JSON,
         seconds: float = REQUEST_SECONDS,
     ) -> Manifest:  # fmt: skip
         """A read, which may be tried again, or a request that may not."""
-        asked = partial(self._once, method, resource, path, body=body, accept=accept, seconds=seconds)
+        asked = partial(self._transport.answer, method, resource, path, body=body, accept=accept, seconds=seconds)
         return await (insisted(asked) if method == "GET" and resource != LEASE.plural else asked())
-
-    async def _once(
-        self,
-        method: str,
-        resource: str,
-        path: str,
-        *,
-        body: Manifest | None = None,
-        content_type: str = _JSON,
-        accept: str = _JSON,
-        seconds: float,
-    ) -> Manifest:
-        """One request and its answer."""
-        timeout = aiohttp.ClientTimeout(total=seconds)
-        try:
-            response = await self._send(
-                method, resource, path, body=body, content_type=content_type, accept=accept, timeout=timeout
-            )
-            answer: Manifest = json.loads(await response.read())
-        except (TimeoutError, aiohttp.ClientError, ValueError) as error:
-            raise ApiError(0, f"{method} {path}: {error or type(error).__name__}") from error
-        return answer
-
-    async def _send(
-        self,
-        method: str,
-        resource: str,
-        path: str,
-        *,
-        timeout: aiohttp.ClientTimeout,
-        body: Manifest | None = None,
-        content_type: str = _JSON,
-        accept: str = _JSON,
-    ) -> aiohttp.ClientResponse:
-        headers = {"Content-Type": content_type, "Accept": accept}
-        await self._wait_for_leave(resource)
-        begun = time.monotonic()
-        try:
-            method, url, headers, body, _ = await self._api.param_serialize(
-                method, path, header_params=headers, query_params=[], body=body, auth_settings=["BearerToken"]
-            )
-            answer = await self._api.call_api(method, url, headers, body, _request_timeout=timeout)
-            response: aiohttp.ClientResponse = answer.response
-            text = "" if response.ok else await response.text()
-        except (TimeoutError, aiohttp.ClientError, OSError) as error:
-            self._on_request(method, resource, 0)
-            raise ApiError(0, f"{method} {path}: {error or type(error).__name__}") from error
-        self._on_request(method, resource, response.status)
-        self.answer_seconds += (time.monotonic() - begun - self.answer_seconds) / 10
-        if not response.ok:
-            refusal = error_of(response, text)
-            if response.status == 429 and refusal.retry_after_seconds:
-                self._held_until = max(self._held_until, time.monotonic() + refusal.retry_after_seconds)
-            raise refusal
-        return response
-
-    async def _wait_for_leave(self, resource: str) -> None:
-        """The API server that asked to be left alone is, by all requests but those that keep the lease."""
-        while resource != LEASE.plural and (left := self._held_until - time.monotonic()) > 0:
-            await asyncio.sleep(left)
 
 
 def _labelled(key: Key) -> dict[str, str]:

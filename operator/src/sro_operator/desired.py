@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sro_api.base import Manifest
 from sro_api.v1alpha1 import SROJob
@@ -51,13 +51,17 @@ def desired_children(
         nodes: pods that it is made of; as many as the job asks for if None.
         pod_group: apiVersion of its PodGroup; empty if it has none.
     """
-    if nodes is not None:
-        job = of_size(job, nodes)
-    return Children(
-        supports=desired_supports(job, record),
-        pod_group=build_pod_group(job, attempt, pod_group) if pod_group else None,
-        job=build_job(job, attempt, settings, resumed_from_step=resumed_from_step, pod_group=pod_group),
+    job = of_size(job, nodes) if nodes is not None else job
+    kept = kept_children(
+        job,
+        attempt,
+        resumed_from_step=resumed_from_step,
+        record=record,
+        nodes=job.spec.compute.nodes,
+        pod_group=pod_group,
     )
+    made = build_job(job, attempt, settings, resumed_from_step=resumed_from_step, pod_group=pod_group)
+    return replace(kept, job=made)
 
 
 def kept_children(

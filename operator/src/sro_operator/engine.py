@@ -177,16 +177,15 @@ class Engine:
     def _is_synced(self) -> bool:
         return self._resynced is not None and all(informer.is_synced for informer in self.informers)
 
-    def _wake(self, key: Key, after_seconds: float = 0.0) -> None:
+    def _wake(self, key: Key, after_seconds: float = 0.0, *, is_late: bool = False) -> None:
         """A standby looks at nothing: it will look at everything when it begins to lead."""
         if self._workers is not None or self._election is None:
-            self.queue.wake(key, after_seconds=after_seconds)
+            self.queue.wake(key, after_seconds=after_seconds, is_late=is_late)
 
     def _wake_at_first(self, key: Key) -> None:
         """Wake a job that this process has not looked at yet: of a finished one, a time to live is all that may be due."""
         sight = self._sights.get(key)
-        if self._workers is not None or self._election is None:
-            self.queue.wake(key, is_late=sight is not None and sight.phase in FINAL_PHASES)
+        self._wake(key, is_late=sight is not None and sight.phase in FINAL_PHASES)
 
     def on_sro_job(self, event: str | None, manifest: Manifest) -> None:
         """A watch delivered an SROJob."""
@@ -265,10 +264,12 @@ class Engine:
             pause = self._settings.resync_seconds
             try:
                 # Later on the jobs come first: where many requests err, what comes after others seldom comes at all.
-                if self._resynced is None:
+                is_first = self._resynced is None
+                if is_first:
                     await self._look_for_pod_groups(cluster)
                 await self.resync()
-                await self._look_for_pod_groups(cluster)
+                if not is_first:
+                    await self._look_for_pod_groups(cluster)
                 await self._audit()
             except ApiError as error:
                 logger.warning("resync failed", extra={"cause": str(error)})

@@ -227,10 +227,10 @@ class _Look:
 
     async def _refused_pods(self, observed: Observed) -> str:
         gang = observed.jobs[-1] if observed.jobs else None
-        if gang is None or gang.is_suspended or gang.is_deleting or gang.is_failing or gang.finished is not None:
-            return ""
         # A Job without a start has not been looked at by its controller: nothing was refused, there is only a queue.
-        if gang.started is None:
+        if gang is None or gang.started is None:
+            return ""
+        if gang.is_suspended or gang.is_deleting or gang.is_failing or gang.finished is not None:
             return ""
         nodes = nodes_of(self._job, self._job.status.attempts, gang)
         age = (self._owner._now() - gang.started).total_seconds()
