@@ -82,14 +82,17 @@ def test_a_list_removes_what_it_lacks_but_for_what_is_newer_than_the_list() -> N
     cache = Cache()
     for version, uid in ((5, "old"), (9, "new")):
         cache.saw(job(version, uid))
-    assert cache.of_kind("Job").replaced([job(7, "listed")], 7) == {KEY}
+    jobs = cache.of_kind("Job")
+    assert jobs.saw_page([job(7, "listed")]) == {KEY}
+    assert jobs.saw_page([job(7, "listed")]) == set()
+    assert jobs.lost({"listed"}, 7) == {KEY}
     assert sorted(seen(cache)) == [7, 9]
 
 
 def test_a_list_of_one_namespace_says_nothing_of_another() -> None:
     cache = Cache()
     cache.saw(job(5))
-    assert cache.of_kind("Job").replaced([], 9, "elsewhere") == set()
+    assert cache.of_kind("Job").lost(set(), 9, "elsewhere") == set()
     assert seen(cache) == [5]
 
 

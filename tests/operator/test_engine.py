@@ -15,6 +15,7 @@ from sro_operator.metrics import Metrics
 from sro_operator.settings import OperatorSettings
 from sro_operator.testing import FakeCluster, VirtualClock, make_manifest
 from sro_operator.work_queue import WorkQueue
+from virtual_time import VirtualTimeLoop
 
 
 def build_engine() -> tuple[Engine, FakeCluster]:
@@ -109,6 +110,31 @@ def test_a_resync_wakes_every_job_that_no_event_told_of() -> None:
         return len(engine.queue)
 
     assert asyncio.run(resynced()) == 2
+
+
+def test_later_resyncs_spread_their_looks_over_half_the_time_between_two() -> None:
+    engine, cluster = build_engine()
+    for number in range(4):
+        manifest = make_manifest(name=f"job-{number}")
+        manifest["metadata"]["uid"] = str(number)
+        cluster.put(manifest)
+
+    async def looked_after() -> list[float]:
+        loop, looks = asyncio.get_running_loop(), list[float]()
+
+        async def look(_: Key) -> None:
+            looks.append(loop.time())
+
+        await engine.resync()
+        engine.queue = WorkQueue(look, 1, lambda _: None)
+        worker = asyncio.create_task(engine.queue.run())
+        await engine.resync()
+        await asyncio.sleep(60)
+        worker.cancel()
+        return looks
+
+    with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
+        assert runner.run(looked_after()) == [0.0, 7.5, 15.0, 22.5]
 
 
 def test_the_page_counts_jobs_by_phase_and_names_its_metrics() -> None:

@@ -29,20 +29,24 @@ def bookmark(version: int) -> Manifest:
 
 
 class Server:
-    """Objects, and what each watch in turn delivers before it ends; the last one stays open."""
+    """Objects, an error among them being where a list breaks off, and what each watch in turn delivers; the last one stays open."""
 
-    def __init__(self, objects: list[Manifest], version: int, streams: list[list[Any]]) -> None:
+    def __init__(self, objects: list[Any], version: int, streams: list[list[Any]]) -> None:
         self.objects, self.version, self.streams = objects, version, streams
         self.lists = 0
         self.watched_from: list[int] = []
 
     async def listed(
         self, kind: Kind, namespace: str | None, *, metadata_only: bool = False
-    ) -> tuple[list[Manifest], int]:
-        """See WatchPort."""
+    ) -> AsyncIterator[tuple[list[Manifest], int]]:
+        """See WatchPort. Every object is a page."""
         assert (kind, namespace) == (JOB, None)
         self.lists += not metadata_only
-        return self.objects, self.version
+        for each in list(self.objects) or [None]:
+            if isinstance(each, ApiError):
+                self.objects.remove(each)
+                raise each
+            yield [each] if each is not None else [], self.version
 
     async def watch(self, kind: Kind, namespace: str | None, version: int, *, seconds: int) -> AsyncIterator[Manifest]:
         """See WatchPort."""
@@ -89,7 +93,24 @@ class Played:
 def test_a_list_fills_the_cache_and_a_watch_goes_on_from_it() -> None:
     played = Played(Server([job(3)], 5, [[{"type": "MODIFIED", "object": job(7)}]]))
     assert played.versions == [7]
-    assert (played.listed, played.told, played.server.watched_from) == ([{KEY}], [("7", False)], [5])
+    assert (played.listed, played.told, played.server.watched_from) == ([{KEY}, set()], [("7", False)], [5])
+
+
+def test_a_list_is_taken_page_by_page_and_only_its_end_tells_what_is_gone() -> None:
+    async def script(informer: Informer) -> None:
+        server.objects, server.version = [job(3, "a"), job(8, "c")], 9
+        assert await informer.audit()
+
+    server = Server([job(3, "a"), job(4, "b")], 5, [[]])
+    played = Played(server, script)
+    assert played.listed == [{KEY}, {KEY}, set(), set(), {KEY}, {KEY}]
+    assert played.versions == [3, 8]
+
+
+def test_what_a_list_showed_before_it_broke_off_is_kept_and_told() -> None:
+    played = Played(Server([job(3, "a"), ApiError(410, "the list has expired"), job(4, "b")], 5, [[]]))
+    assert played.listed == [{KEY}, set(), {KEY}, set()]
+    assert (played.versions, played.server.lists) == ([3, 4], 2)
 
 
 def test_a_watch_that_ends_is_followed_by_another_from_where_it_was() -> None:

@@ -13,6 +13,7 @@ from sro_trainer.verdict_weights import (
     calibrated_sharpness,
     estimated_rates,
     pass_probability,
+    shrinkage,
     unbiased,
 )
 from sro_trainer.verdicts import Verdicts
@@ -53,6 +54,49 @@ def test_a_clip_bounds_the_weights_and_at_zero_takes_the_correction_back() -> No
     assert Weigher(rates=rates, clip=0.0).weights(verdicts).tolist() == [1.0, 0.0]
 
 
+@pytest.mark.parametrize(
+    ("a", "b", "rows", "expected"),
+    [
+        (0.0, 0.0, 8, 1.0),
+        (0.4, 0.4, 8, 0.25),
+        (0.2, 0.2, 8, 0.36 / 0.44),
+        (0.0, 0.4, 8, 0.36 / 0.42),
+        (0.4, 0.4, 800, 100 / 103),
+    ],
+)
+def test_shrinkage_goes_with_the_errors_and_against_the_rows_of_a_step(
+    a: float, b: float, rows: int, expected: float
+) -> None:
+    assert shrinkage(ErrorRates(false_pass=a, false_fail=b), rows=rows) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(("a", "b"), [(0.2, 0.2), (0.4, 0.4), (0.0, 0.4), (0.5, 0.1)])
+@pytest.mark.parametrize("rows", [1, 8, 64])
+def test_no_other_shrinkage_is_nearer_to_the_right_share(a: float, b: float, rows: int) -> None:
+    """Against every f of a grid: bias and variance of a step's mean by enumeration of both rows and both verdicts."""
+    rates = ErrorRates(false_pass=a, false_fail=b)
+    passed, failed = hard(rates)
+
+    def error(kept: float) -> float:
+        weights = 0.5 + kept * (np.array([passed, failed]) - 0.5)
+        total = 0.0
+        for share, chance in ((1.0, 1 - b), (0.0, a)):
+            mean = chance * weights[0] + (1 - chance) * weights[1]
+            variance = chance * (weights[0] - mean) ** 2 + (1 - chance) * (weights[1] - mean) ** 2
+            total += 0.5 * ((mean - share) ** 2 + variance / rows)
+        return float(total)
+
+    least = error(shrinkage(rates, rows=rows))
+    assert all(least <= error(kept) + 1e-12 for kept in np.linspace(0, 1.2, 241))
+
+
+def test_shrunken_weights_are_drawn_towards_one_half() -> None:
+    rates, verdicts = ErrorRates(false_pass=0.4, false_fail=0.4), verdicts_of([0.1, 0.9])
+    assert Weigher(rates=rates, rows=8).weights(verdicts).tolist() == pytest.approx([1.125, -0.125])
+    assert Weigher(rates=rates, rows=8, clip=0.0).weights(verdicts).tolist() == [1.0, 0.0]
+    assert Weigher(rows=8).weights(verdicts).tolist() == [1.0, 0.0]
+
+
 def test_a_soft_verdict_is_one_half_at_the_threshold_and_goes_with_the_score() -> None:
     soft = Weigher(sharpness=1.0, threshold=0.5).weights(verdicts_of([0.1, 0.5, 0.8]))
     assert soft == pytest.approx([0.9, 0.5, 0.2], abs=1e-6)
@@ -70,13 +114,19 @@ def test_a_screener_that_says_nothing_is_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    ("rates", "clip", "costly"),
-    [((0.2, 0.2), None, False), ((0.4, 0.4), None, True), ((0.4, 0.4), 0.5, False), ((0.6, 0.0), None, True)],
+    ("rates", "clip", "rows", "costly"),
+    [
+        ((0.2, 0.2), None, None, False),
+        ((0.4, 0.4), None, None, True),
+        ((0.4, 0.4), 0.5, None, False),
+        ((0.4, 0.4), None, 8, False),
+        ((0.6, 0.0), None, None, True),
+    ],
 )
-def test_a_correction_whose_weights_spread_far_is_told_unless_they_are_clipped(
-    rates: tuple[float, float], clip: float | None, costly: bool
+def test_a_correction_whose_weights_spread_far_is_told_unless_they_are_held(
+    rates: tuple[float, float], clip: float | None, rows: int | None, costly: bool
 ) -> None:
-    weigher = Weigher(rates=ErrorRates(false_pass=rates[0], false_fail=rates[1]), clip=clip)
+    weigher = Weigher(rates=ErrorRates(false_pass=rates[0], false_fail=rates[1]), clip=clip, rows=rows)
     assert weigher.may_cost_more is costly
     reached = max(abs(weigher.weights(verdicts_of([0.1, 0.9]))))
     assert reached <= weigher.largest_weight + 1e-9

@@ -68,6 +68,9 @@ class VerdictNoiseSpec(ApiModel):
     certain_rows: Annotated[int, Field(ge=20, le=1_000_000)] = 200
     """For correction estimated and `sro.softVerdict`: so many toxic and so many neutral rows of `data`, kept from the screener's
     fit, are certain to be what they are."""
+    shrinkage: bool = False
+    """Draw corrected weights towards 1/2 by as much as makes the error of a step's mean gradient least, bias and variance
+    together: the more errors and the fewer rows in a step, the more."""
     clip: Annotated[float, Field(ge=0, le=1e6)] | None = None
     """How far beyond 0 and 1 a corrected weight may lie: less variance, at the price of bias; unbounded if absent, and 0 takes
     the correction back."""

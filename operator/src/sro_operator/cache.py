@@ -86,28 +86,29 @@ class ObjectCache(Generic[T]):
         """Whether an object is known to have gone in this version or a later one."""
         return self._gone.get(uid, -1) >= version
 
-    def replaced(self, manifests: Iterable[Manifest], version: int, namespace: str | None = None) -> set[Key]:
-        """A whole list says that these are all there are.
+    def saw_page(self, manifests: Iterable[Manifest]) -> set[Key]:
+        """A list says that these are there; the jobs for which that is news."""
+        return {self._owner_of(manifest) for manifest in manifests if self.saw(manifest)}
+
+    def lost(self, present: set[str], version: int, namespace: str | None = None) -> set[Key]:
+        """A whole list says that there are no others.
 
         Args:
-            manifests: the objects.
+            present: uids of all that it showed.
             version: of the list: what is newer than it is not touched.
             namespace: that the list is of; the cluster if None.
 
         Returns:
-            The jobs for which anything changed.
+            The jobs that lost an object.
         """
-        changed, present = set(), set()
-        for manifest in manifests:
-            uid = manifest["metadata"]["uid"]
-            present.add(uid)
-            if self.saw(manifest):
-                changed.add(self._entries[uid].key)
-        for uid, entry in list(self._entries.items()):
-            if uid not in present and entry.version <= version and namespace in (None, entry.key.namespace):
-                changed.add(entry.key)
-                self.saw_gone(uid)
-        return changed
+        gone = {
+            uid: entry.key
+            for uid, entry in self._entries.items()
+            if uid not in present and entry.version <= version and namespace in (None, entry.key.namespace)
+        }
+        for uid in gone:
+            self.saw_gone(uid)
+        return set(gone.values())
 
     def of(self, key: Key) -> list[T]:
         """The objects of one job."""

@@ -29,8 +29,8 @@ LEASE_SECONDS = 3.0
 """The same for a Lease, which is renewed more often than that."""
 SILENCE_SECONDS = 90.0
 """A watch that says nothing for longer, not even a bookmark, is dead: the API server sends one a minute."""
-PAGE = 500
-"""Objects per page of a list."""
+PAGE = 250
+"""Objects per page of a list: a page of pods takes some 15 MiB while it is read, and no list is held as a whole."""
 _APPLY = "application/apply-patch+yaml"
 _MERGE = "application/strategic-merge-patch+json"
 _METADATA = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
@@ -118,16 +118,14 @@ class Cluster:
 
     async def listed(
         self, kind: Kind, namespace: str | None, *, metadata_only: bool = False
-    ) -> tuple[list[Manifest], int]:
-        """All our objects of a kind, in a namespace or in the cluster, and the version of the list."""
+    ) -> AsyncIterator[tuple[list[Manifest], int]]:
+        """All our objects of a kind, in a namespace or in the cluster, page by page, and the version of the whole list."""
         query = {"labelSelector": kind.selector} if kind.selector else {}
         version = 0
-        items: list[Manifest] = []
         async for page in self._pages(kind, namespace, query, accept=_METADATA if metadata_only else JSON):
             # Further pages are of the first one's version.
             version = version or int(page["metadata"]["resourceVersion"])
-            items += page.get("items") or ()
-        return items, version
+            yield page.get("items") or [], version
 
     async def watch(self, kind: Kind, namespace: str | None, version: int, *, seconds: int) -> AsyncIterator[Manifest]:
         """What changes after a version, as watch events, bookmarks too, until the API server ends the stream.

@@ -36,6 +36,8 @@ from sro_operator.work_queue import Outcome, WorkQueue
 logger = logging.getLogger(__name__)
 
 RESYNC_RETRY_SECONDS = 2.0
+RESYNC_SPREAD = 0.5
+"""Share of the time between two resyncs over which the jobs of one are looked at."""
 GATHERING_SECONDS = (0.1, 2.0)
 """A look that a child asks for waits at least and at most so long: the pods of a gang change together."""
 GATHERED_ANSWERS = 10
@@ -138,7 +140,8 @@ class Engine:
                 continue
             try:
                 for namespace in self._settings.namespaces or (None,):
-                    await cluster.listed(kind, namespace, metadata_only=True)
+                    async for _ in cluster.listed(kind, namespace, metadata_only=True):
+                        break
             except ApiError as error:
                 if not error.is_refusal:
                     raise
@@ -279,14 +282,18 @@ class Engine:
     async def resync(self) -> None:
         """List all jobs, look at those that are not finished, and forget those that are gone."""
         listed: dict[Key, str] = {}
-        newest, known = 0, self.cache.sro_jobs.versions(None)
+        unfinished: list[Key] = []
+        known = self.cache.sro_jobs.versions(None)
         async for manifest in self._cluster.sro_jobs(self._settings.namespaces):
             listed[own_key(manifest)] = manifest["metadata"]["uid"]
-            newest = max(newest, int(manifest["metadata"]["resourceVersion"]))
             if self.cache.saw(manifest, KIND):
                 self._consider(manifest)
             if manifest.get("status", {}).get("phase") not in FINAL_PHASES:
-                self._wake(own_key(manifest))
+                unfinished.append(own_key(manifest))
+        # Not all at once: a new job would wait behind thousands at which there is nothing to be seen.
+        apart = RESYNC_SPREAD * self._settings.resync_seconds / max(len(unfinished), 1)
+        for place, due in enumerate(unfinished):
+            self._wake(due, after_seconds=place * apart if self._resynced is not None else 0.0)
         # Only what was known before the list was asked for can be missing from it.
         for uid in set(known) - set(listed.values()):
             key = self.cache.sro_jobs.key_of(uid)

@@ -8,12 +8,17 @@ from typing import Any
 import kopf
 
 from sro_api.labels import GROUP, PLURAL, VERSION
+from sro_operator.cluster import PAGE
 from sro_operator.engine import Engine
 from sro_operator.kopf_storage import NoDiffBase, NoProgress
 from sro_operator.settings import OperatorSettings
 
 _PATIENCE = (1, 1, 2, 3, 5, *[10] * 8640)
 """Seconds between tries of a watch that finds no API server: a day of them, for an operator that gives up helps nobody."""
+
+_IDLE_SECONDS = 0.1
+"""How long kopf's task for an object outlives its last event, and holds that: by default five seconds, in which a start with
+thousands of jobs holds them all."""
 
 
 async def operate(settings: OperatorSettings) -> None:
@@ -31,6 +36,8 @@ async def start(settings: kopf.OperatorSettings, memo: kopf.Memo, **_: Any) -> N
     settings.persistence.diffbase_storage = NoDiffBase()
     settings.persistence.progress_storage = NoProgress()
     settings.networking.enforce_retry_after = True
+    settings.watching.chunk_size = PAGE
+    settings.queueing.idle_timeout = _IDLE_SECONDS
     settings.networking.error_backoffs = _PATIENCE
     memo.engine = await Engine.start(OperatorSettings.from_environment(os.environ))
 

@@ -27,10 +27,10 @@ AUDIT_GRACE_SECONDS = 1.0
 class WatchPort(Protocol):
     """The part of a cluster that is read by lists and watches. Every method raises ApiError when its request fails."""
 
-    async def listed(
+    def listed(
         self, kind: Kind, namespace: str | None, *, metadata_only: bool = False
-    ) -> tuple[list[Manifest], int]:
-        """All objects, and the version of the list."""
+    ) -> AsyncIterator[tuple[list[Manifest], int]]:
+        """All objects, page by page, and the version of the whole list with each page."""
 
     def watch(self, kind: Kind, namespace: str | None, version: int, *, seconds: int) -> AsyncIterator[Manifest]:
         """Watch events after a version."""
@@ -97,8 +97,10 @@ class Informer:
 
     async def audit(self) -> bool:
         """Compare a list with the cache; list anew, and watch from there, if the watch owes something. Whether it did."""
-        items, version = await self._cluster.listed(self._kind, self._namespace, metadata_only=True)
-        listed = {item["metadata"]["uid"]: int(item["metadata"]["resourceVersion"]) for item in items}
+        listed, version = dict[str, int](), 0
+        async for items, of_list in self._cluster.listed(self._kind, self._namespace, metadata_only=True):
+            version = of_list
+            listed |= {item["metadata"]["uid"]: int(item["metadata"]["resourceVersion"]) for item in items}
         if not self._owed(listed, version):
             return False
         await asyncio.sleep(AUDIT_GRACE_SECONDS)
@@ -125,12 +127,17 @@ class Informer:
             self._take(event)
 
     async def _list(self) -> None:
-        items, version = await self._cluster.listed(self._kind, self._namespace)
+        cached, present, version = self._cache.of_kind(self._kind.name), set[str](), 0
+        async for items, of_list in self._cluster.listed(self._kind, self._namespace):
+            version = of_list
+            present |= {item["metadata"]["uid"] for item in items}
+            # A list that breaks off has still shown what it has shown.
+            self._on_list(cached.saw_page(items))
+        gone = cached.lost(present, version, self._namespace)
         self.relists += self.is_synced
-        changed = self._cache.of_kind(self._kind.name).replaced(items, version, self._namespace)
         self._version = version
         self.is_synced = True
-        self._on_list(changed)
+        self._on_list(gone)
 
     def _take(self, event: Manifest) -> None:
         manifest = event["object"]

@@ -163,14 +163,18 @@ def build_weigher(spec: SROJobSpec, follower: Follower, datasets: Datasets) -> W
         DataError: the follower errs too often on them.
     """
     noise, threshold = spec.method.verdict_noise, spec.screener.threshold
+    weigher = Weigher(
+        rates=known_rates(noise), threshold=threshold, clip=noise.clip,
+        rows=spec.optimization.batch_size * spec.leader.sampling.paraphrases_per_source if noise.shrinkage else None,
+    )  # fmt: skip
     if not spec.method.needs_certain_rows:
-        return _told(Weigher(rates=known_rates(noise), threshold=threshold, clip=noise.clip))
+        return _told(weigher)
     # The follower errs here as it does in the game, so that nothing is learnt of it that a real run could not see.
     toxic, neutral = (
         follower.verdicts(texts, [f"certain/{kind}/{row}" for row in range(len(texts))])
         for kind, texts in (("toxic", datasets.certain_toxic), ("neutral", datasets.certain_neutral))
     )
-    rates = estimated_rates(toxic, neutral) if noise.correction == "estimated" else known_rates(noise)
+    rates = estimated_rates(toxic, neutral) if noise.correction == "estimated" else weigher.rates
     soft = spec.method.sro is not None and spec.method.sro.soft_verdict
     sharpness = calibrated_sharpness(toxic, neutral, threshold=threshold, rates=rates) if soft else None
     logger.info(
@@ -180,13 +184,13 @@ def build_weigher(spec: SROJobSpec, follower: Follower, datasets: Datasets) -> W
             "sharpness": sharpness, "toxic_rows": len(toxic.passed), "neutral_rows": len(neutral.passed),
         },
     )  # fmt: skip
-    return _told(Weigher(rates=rates, sharpness=sharpness, threshold=threshold, clip=noise.clip))
+    return _told(replace(weigher, rates=rates, sharpness=sharpness))
 
 
 def _told(weigher: Weigher) -> Weigher:
     if weigher.may_cost_more:
         logger.warning(
-            "spec.method.verdictNoise: with so many errors the correction may cost more than they do; clip bounds its weights",
+            "spec.method.verdictNoise: with so many errors the correction may cost more than they do; shrinkage holds its weights",
             extra={
                 "false_pass_rate": weigher.rates.false_pass,
                 "false_fail_rate": weigher.rates.false_fail,

@@ -42,18 +42,25 @@ class Weigher:
     sharpness: float | None = None
     """k of the soft verdict sigmoid(k (log-odds of the threshold - log-odds of the score)); None takes verdicts as they are."""
     threshold: float = 0.5
+    rows: int | None = None
+    """Of a step, where corrected weights are shrunken for them; None leaves weights unbiased."""
     clip: float | None = None
 
     @property
     def may_cost_more(self) -> bool:
         """Whether the variance of the correction can cost more than the errors that it is for."""
-        return self.clip is None and self.rates.together > MANY_ERRORS
+        return self.clip is None and self.rows is None and self.rates.together > MANY_ERRORS
+
+    @property
+    def kept(self) -> float:
+        """What shrinkage leaves of a weight's distance from 1/2."""
+        return 1.0 if self.rows is None else shrinkage(self.rates, rows=self.rows)
 
     @property
     def largest_weight(self) -> float:
         """That a verdict can have on either side of a row."""
         a, b = self.rates.false_pass, self.rates.false_fail
-        largest = (1 - min(a, b)) / (1 - a - b)
+        largest = 0.5 + self.kept * ((1 - min(a, b)) / (1 - a - b) - 0.5)
         return largest if self.clip is None else min(largest, 1 + self.clip)
 
     def weights(self, verdicts: Verdicts) -> NDArray[np.float64]:
@@ -61,7 +68,7 @@ class Weigher:
         share = verdicts.passed.astype(np.float64)
         if self.sharpness is not None:
             share = pass_probability(verdicts, threshold=self.threshold, sharpness=self.sharpness)
-        corrected = unbiased(share, verdicts.passed, self.rates)
+        corrected = 0.5 + self.kept * (unbiased(share, verdicts.passed, self.rates) - 0.5)
         return corrected if self.clip is None else np.clip(corrected, -self.clip, 1 + self.clip)
 
 
@@ -88,6 +95,26 @@ def unbiased(share: NDArray[np.float64], passed: NDArray[np.bool_], rates: Error
     a, b = rates.false_pass, rates.false_fail
     kept, turned = np.where(passed, 1 - a, 1 - b), np.where(passed, b, a)
     return np.asarray((kept * share - turned * (1 - share)) / (1 - a - b), dtype=np.float64)
+
+
+def shrinkage(rates: ErrorRates, *, rows: int) -> float:
+    """f of 1/2 + f (s - 1/2), s unbiased: the one whose mean over a step's rows is nearest to the right share in the mean square.
+
+    Of the rows half should pass, for all that is known before the run. Their mean then has the bias (1 - f)/2, one way for
+    those that should pass and the other for the rest, and the variance f^2 V / (rows (1 - a - b)^2), V = (a(1-a) + b(1-b))/2,
+    so that
+
+        f = 1 / (1 + 4 V / (rows (1 - a - b)^2))
+
+    It is 1 without errors, goes to 1 with more rows, and to 0 as verdicts come to say nothing: then both sides of the loss
+    count alike.
+
+    Args:
+        rates: a + b < 1.
+        rows: that one step weighs.
+    """
+    a, b = rates.false_pass, rates.false_fail
+    return 1 / (1 + 2 * (a * (1 - a) + b * (1 - b)) / (rows * (1 - a - b) ** 2))
 
 
 def pass_probability(verdicts: Verdicts, *, threshold: float, sharpness: float) -> NDArray[np.float64]:
