@@ -19,7 +19,10 @@ PAIRS: dict[str, Any] = {"leader": {"sampling": {"paraphrasesPerSource": 2}}}
 RENEWED: dict[str, Any] = {"method": {"updateReferenceEverySteps": 2}, "optimization": {"checkpointEverySteps": 1}}
 NOISY: dict[str, Any] = {
     "screener": {"perturbation": {"kind": "SymmetricFlips", "rate": 0.2}},
-    "method": {"verdictNoise": {"correction": "estimated", "certainRows": 30}, "sro": {"softVerdict": True, "pairWeight": 1}},
+    "method": {
+        "verdictNoise": {"correction": "estimated", "certainRows": 30, "shrinkage": True},
+        "sro": {"softVerdict": True, "pairWeight": 1},
+    },
     **PAIRS,
 }  # fmt: skip
 
@@ -87,6 +90,7 @@ def test_the_report_says_what_became_of_the_verdicts(tmp_path: Path, world: Worl
     assert (used.perturbation.kind, used.perturbation.rate, used.correction) == ("SymmetricFlips", 0.2, "estimated")
     assert 0 < used.false_pass_rate < 0.5
     assert used.sharpness is not None
+    assert 0 < used.shrinkage < 1
 
 
 def test_a_renewed_reference_is_where_the_policy_was(tmp_path: Path, world: World) -> None:

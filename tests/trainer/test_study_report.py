@@ -162,6 +162,17 @@ def test_a_cell_may_be_compared_with_a_baseline_of_its_own_report(tmp_path: Path
     assert report.missing == ("baselines that no cell has measured: reference",)
 
 
+def test_settings_are_compared_on_the_seeds_that_both_have(tmp_path: Path) -> None:
+    file = study_in(tmp_path, include=TWO, seeds=[0, 1], comparisons=[AGAINST])
+    finish(tmp_path, "demo-sro-s0", [0.6, 0.6, 0.6, 0.6])
+    finish(tmp_path, "demo-sro-s1", [1.0, 1.0, 1.0, 1.0])
+    finish(tmp_path, "demo-dpo-s0", [0.5, 0.5, 0.5, 0.5])
+    (entry,) = reported(file, tmp_path).comparisons
+    assert entry.difference is not None
+    assert entry.difference.mean == pytest.approx(0.1)
+    assert (entry.seeds, entry.missing) == ((1, 1), "1 of 2 cells of cell dpo are not finished")
+
+
 def test_failed_and_open_cells_are_listed_and_comparisons_say_what_they_lack(tmp_path: Path) -> None:
     file = study_in(tmp_path, include=TWO, seeds=[0, 1], comparisons=[AGAINST])
     finish(tmp_path, "demo-sro-s0", [1.0, 0.8, 0.6, 0.6])

@@ -71,6 +71,8 @@ class VerdictsUsed(ApiModel):
     false_fail_rate: float
     sharpness: float | None = None
     """k of the soft verdict, as calibrated; absent where verdicts are taken as they are."""
+    shrinkage: float = 1.0
+    """What was left of a corrected weight's distance from 1/2; all of it without `verdictNoise.shrinkage`."""
 
 
 class RunReport(ApiModel):

@@ -68,6 +68,7 @@ def verdicts_used(players: Players) -> VerdictsUsed:
         false_pass_rate=weigher.rates.false_pass,
         false_fail_rate=weigher.rates.false_fail,
         sharpness=weigher.sharpness,
+        shrinkage=weigher.kept,
     )
 
 

@@ -57,7 +57,7 @@ class ComparisonEntry(ApiModel):
     recovered: Estimate | None = None
     """(of - against) / (clean - against); without an interval where the harm itself is not beyond doubt."""
     seeds: tuple[int, int] = (0, 0)
-    """Finished cells on both sides."""
+    """Cells that were compared, on both sides: of the seeds that are finished on either, those that all sides have, if there are any."""
     missing: str = ""
     """Why it could not be made, or not whole; empty otherwise."""
 
@@ -186,10 +186,16 @@ def _baseline(finished: Sequence[CellResult], name: str) -> dict[str, Estimate]:
 
 
 def _comparison(entry: StudyComparison, results: Sequence[CellResult]) -> ComparisonEntry:
-    of, of_lacks = _side(entry.of, entry.figure, results)
-    against, against_lacks = _side(entry.against, entry.figure, results)
-    clean, clean_lacks = _side(entry.clean, entry.figure, results) if entry.clean else (None, "")
-    seeds = (_count(entry.of, results), _count(entry.against, results))
+    sides = [side for side in (entry.of, entry.against, entry.clean) if side is not None and side.baseline is None]
+    shared = (
+        frozenset[int | None].intersection(*(_seeds(side, results) for side in sides))
+        if sides
+        else frozenset[int | None]()
+    )
+    of, of_lacks = _side(entry.of, entry.figure, results, shared)
+    against, against_lacks = _side(entry.against, entry.figure, results, shared)
+    clean, clean_lacks = _side(entry.clean, entry.figure, results, shared) if entry.clean else (None, "")
+    seeds = (_count(entry.of, results, shared), _count(entry.against, results, shared))
     lacks = "; ".join(dict.fromkeys(text for text in (of_lacks, against_lacks, clean_lacks) if text))
     made = ComparisonEntry(name=entry.name, figure=entry.figure, seeds=seeds, missing=lacks)
     if of is None or against is None:
@@ -202,10 +208,12 @@ def _comparison(entry: StudyComparison, results: Sequence[CellResult]) -> Compar
     )
 
 
-def _side(side: StudySide, figure: str, results: Sequence[CellResult]) -> tuple[Values | None, str]:
+def _side(
+    side: StudySide, figure: str, results: Sequence[CellResult], shared: frozenset[int | None]
+) -> tuple[Values | None, str]:
     """Row values of one side, seeds and settings averaged, and in words what is lacking."""
     chosen = _chosen(side, results)
-    finished = [result for result in chosen if result.state.state == "Finished"]
+    finished = _finished(side, results)
     evaluation = side.baseline or TRAINED
     if side.baseline is not None:
         finished = [result for result in finished if side.baseline in result.rows][:1]
@@ -213,7 +221,9 @@ def _side(side: StudySide, figure: str, results: Sequence[CellResult]) -> tuple[
             return None, f"no finished cell has rows of the baseline {side.baseline}"
     if not finished:
         return None, f"none of {len(chosen)} cells of {_named(side)} is finished"
-    rows = averaged([result.rows[evaluation] for result in finished if evaluation in result.rows], figure)
+    # A seed that only one side has would be told as the setting's doing; if they share none, all that there are must do.
+    compared = [result for result in finished if result.cell.seed in shared or side.baseline is not None] or finished
+    rows = averaged([result.rows[evaluation] for result in compared if evaluation in result.rows], figure)
     if rows is None or any(evaluation not in result.rows for result in finished):
         return None, f"cells of {_named(side)} have no rows of {figure} in common"
     open_cells = len(chosen) - len(finished) if side.baseline is None else 0
@@ -226,8 +236,19 @@ def _chosen(side: StudySide, results: Iterable[CellResult]) -> list[CellResult]:
     return [result for result in results if any(matches(side.cells, at) for at in result.cell.coordinates)]
 
 
-def _count(side: StudySide, results: Sequence[CellResult]) -> int:
-    return sum(result.state.state == "Finished" for result in _chosen(side, results)) if side.baseline is None else 0
+def _finished(side: StudySide, results: Iterable[CellResult]) -> list[CellResult]:
+    return [result for result in _chosen(side, results) if result.state.state == "Finished"]
+
+
+def _seeds(side: StudySide, results: Iterable[CellResult]) -> frozenset[int | None]:
+    return frozenset(result.cell.seed for result in _finished(side, results))
+
+
+def _count(side: StudySide, results: Sequence[CellResult], shared: frozenset[int | None]) -> int:
+    if side.baseline is not None:
+        return 0
+    finished = _finished(side, results)
+    return sum(result.cell.seed in shared for result in finished) or len(finished)
 
 
 def _named(side: StudySide) -> str:
