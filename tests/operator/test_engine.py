@@ -77,8 +77,9 @@ def test_an_operator_is_ready_once_it_has_listed_the_jobs() -> None:
     assert asyncio.run(listed()) == []
 
 
-def test_finished_jobs_that_are_met_for_the_first_time_come_last() -> None:
+def test_jobs_that_run_or_are_finished_come_last_when_they_are_met_for_the_first_time() -> None:
     engine, _ = build_engine()
+    phases = [("done", "Complete"), ("lost", "Failed"), ("going", "Running"), ("new", ""), ("held", "Queued")]
     looked: list[str] = []
 
     async def look(key: Key) -> None:
@@ -86,18 +87,18 @@ def test_finished_jobs_that_are_met_for_the_first_time_come_last() -> None:
 
     async def met() -> None:
         engine.queue = WorkQueue(look, 1, lambda _: None)
-        for name, phase in (("done", "Complete"), ("lost", "Failed"), ("new", ""), ("going", "Running")):
+        for name, phase in phases:
             manifest = make_manifest(name=name)
             manifest["metadata"]["uid"] = name
             engine.on_sro_job("ADDED", {**manifest, "status": {"phase": phase}})
         worker = asyncio.create_task(engine.queue.run())
         async with asyncio.timeout(5):
-            while len(looked) < 4:
+            while len(looked) < len(phases):
                 await asyncio.sleep(0)
         worker.cancel()
 
     asyncio.run(met())
-    assert looked == ["new", "going", "done", "lost"]
+    assert looked == ["new", "held", "going", "done", "lost"]
 
 
 def test_a_resync_wakes_every_job_that_no_event_told_of() -> None:

@@ -9,10 +9,10 @@ import pytest
 
 from sro_operator.errors import ApiError
 from sro_operator.keys import Key
-from sro_operator.work_queue import Outcome, WorkQueue
+from sro_operator.work_queue import LATEST, Outcome, WorkQueue
 from virtual_time import VirtualTimeLoop
 
-A, B = Key(namespace="n", name="a"), Key(namespace="n", name="b")
+A, B, C = (Key(namespace="n", name=name) for name in "abc")
 
 
 Looks = list[tuple[float, str]]
@@ -174,16 +174,17 @@ def test_late_keys_wait_for_all_others_unless_they_are_woken_again() -> None:
 
     async def script(queue: WorkQueue) -> None:
         for key in old:
-            queue.wake(key, is_late=True)
+            queue.wake(key, lateness=LATEST)
         queue.wake(A)
         queue.wake(old[2])
-        queue.wake(old[2], is_late=True)
-        queue.wake(B, is_late=True)
+        queue.wake(old[2], lateness=LATEST)
+        queue.wake(B, lateness=LATEST)
         queue.wake(B)
+        queue.wake(C, lateness=1)
         await asyncio.sleep(100)
 
     looks, _ = play(slow, script, concurrency=1)
-    assert [name for _, name in looks] == ["a", "old-2", "b", "old-0", "old-1"]
+    assert [name for _, name in looks] == ["a", "old-2", "b", "c", "old-0", "old-1"]
 
 
 def test_namespaces_take_turns() -> None:

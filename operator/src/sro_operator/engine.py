@@ -15,7 +15,7 @@ from typing import Any, Self
 from aiohttp import web
 
 from sro_api.base import Manifest
-from sro_api.labels import FINAL_PHASES, KIND
+from sro_api.labels import FINAL_PHASES, KIND, RUNNING
 from sro_operator.cache import FOR_GOOD, Cache, own_key, owner_key
 from sro_operator.cluster import Cluster
 from sro_operator.discovery import pod_group_kinds
@@ -31,7 +31,7 @@ from sro_operator.ports import ClusterPort
 from sro_operator.reconcile import JobReconciler
 from sro_operator.server import serve
 from sro_operator.settings import OperatorSettings
-from sro_operator.work_queue import Outcome, WorkQueue
+from sro_operator.work_queue import LATEST, Outcome, WorkQueue
 
 logger = logging.getLogger(__name__)
 
@@ -68,6 +68,8 @@ class Engine:
         self._pods = PodMemory()
         self._sights: dict[Key, Sight] = {}
         self._resynced: float | None = None
+        self._gathers = False
+        """While the caches are filled, after which every job is looked at: no list need wake one."""
         self._tasks: list[asyncio.Task[None]] = []
         self._workers: asyncio.Task[None] | None = None
         self._site: web.AppRunner | None = None
@@ -170,8 +172,10 @@ class Engine:
 
     async def _work(self) -> None:
         """Look at every job, once the caches are filled, and go on."""
+        self._gathers = True
         while not self._is_synced:
             await asyncio.sleep(0.02)
+        self._gathers = False
         for key in self.cache.sro_jobs.owners():
             self._wake_at_first(key)
         await self.queue.run()
@@ -180,15 +184,17 @@ class Engine:
     def _is_synced(self) -> bool:
         return self._resynced is not None and all(informer.is_synced for informer in self.informers)
 
-    def _wake(self, key: Key, after_seconds: float = 0.0, *, is_late: bool = False) -> None:
+    def _wake(self, key: Key, after_seconds: float = 0.0, *, lateness: int = 0) -> None:
         """A standby looks at nothing: it will look at everything when it begins to lead."""
         if self._workers is not None or self._election is None:
-            self.queue.wake(key, after_seconds=after_seconds, is_late=is_late)
+            self.queue.wake(key, after_seconds=after_seconds, lateness=lateness)
 
     def _wake_at_first(self, key: Key) -> None:
-        """Wake a job that this process has not looked at yet: of a finished one, a time to live is all that may be due."""
+        """Wake a job that this process has not looked at yet. One that runs has what it needs, and of a finished one a time to live
+        is all that may be due: both can wait for those that need something."""
         sight = self._sights.get(key)
-        self._wake(key, is_late=sight is not None and sight.phase in FINAL_PHASES)
+        phase = sight.phase if sight is not None else ""
+        self._wake(key, lateness=1 if phase == RUNNING else LATEST if phase in FINAL_PHASES else 0)
 
     def on_sro_job(self, event: str | None, manifest: Manifest) -> None:
         """A watch delivered an SROJob."""
@@ -231,6 +237,8 @@ class Engine:
         self._wake(key, after_seconds=gathering_seconds(self._cluster.answer_seconds))
 
     def _on_list(self, changed: set[Key]) -> None:
+        if self._gathers:
+            return
         for key in changed:
             self._wake(key, after_seconds=gathering_seconds(self._cluster.answer_seconds))
 
@@ -293,7 +301,10 @@ class Engine:
         # Not all at once: a new job would wait behind thousands at which there is nothing to be seen.
         apart = RESYNC_SPREAD * self._settings.resync_seconds / max(len(unfinished), 1)
         for place, due in enumerate(unfinished):
-            self._wake(due, after_seconds=place * apart if self._resynced is not None else 0.0)
+            if self._resynced is None:
+                self._wake_at_first(due)
+            else:
+                self._wake(due, after_seconds=place * apart)
         # Only what was known before the list was asked for can be missing from it.
         for uid in set(known) - set(listed.values()):
             key = self.cache.sro_jobs.key_of(uid)

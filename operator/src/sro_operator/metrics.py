@@ -33,6 +33,10 @@ _SUFFIXES = {
 }
 
 
+LOOK_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0, 30.0)
+"""Bounds of the histogram of looks: fine about two seconds, above which one in a hundred is too many."""
+
+
 class ProgressGauges:
     """What running jobs report of themselves, for at most so many jobs; the others are counted."""
 
@@ -91,7 +95,10 @@ class Metrics:
             "sro_reconciles", "Looks at one SROJob, by result: ok or error.", ["result"], registry=self.registry
         )
         self.reconcile_seconds = Histogram(
-            "sro_reconcile_duration_seconds", "Duration of one look at one SROJob.", registry=self.registry
+            "sro_reconcile_duration_seconds",
+            "Duration of one look at one SROJob.",
+            registry=self.registry,
+            buckets=LOOK_SECONDS,
         )
         self.queue_wait = Histogram(
             "sro_queue_wait_seconds", "How long an SROJob waited for a worker.", registry=self.registry

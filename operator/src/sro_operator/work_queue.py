@@ -18,6 +18,8 @@ logger = logging.getLogger(__name__)
 
 FAILURE_BASE_SECONDS = 0.5
 FAILURE_LIMIT_SECONDS = 30.0
+LATEST = 2
+"""Of a key that can wait."""
 
 Handler = Callable[[Key], Awaitable[float | None]]
 """Looks at one key; returns the seconds after which to look again though nothing happens."""
@@ -38,26 +40,27 @@ class Outcome:
 
 
 class _FairQueue:
-    """Keys by namespace; each namespace gives one in its turn. Late keys come when there are no others."""
+    """Keys by namespace; each namespace gives one in its turn. Later keys come when there are no earlier ones."""
 
     def __init__(self) -> None:
-        self._prompt: _Turns = OrderedDict()
-        self._late: _Turns = OrderedDict()
+        self._turns: tuple[_Turns, ...] = tuple(OrderedDict() for _ in range(LATEST + 1))
+        """By lateness."""
         self._count = asyncio.Semaphore(0)
 
-    def put(self, key: Key, *, is_late: bool) -> None:
-        (self._late if is_late else self._prompt).setdefault(key.namespace, {})[key] = None
+    def put(self, key: Key, lateness: int) -> None:
+        self._turns[lateness].setdefault(key.namespace, {})[key] = None
         self._count.release()
 
-    def hasten(self, key: Key) -> None:
-        """Let a key no longer be late, if it is."""
-        if key in self._late.get(key.namespace, ()):
-            self._take(self._late, key)
-            self._prompt.setdefault(key.namespace, {})[key] = None
+    def hasten(self, key: Key, lateness: int) -> None:
+        """Let a key be no later than this, if it is."""
+        for turns in self._turns[lateness + 1 :]:
+            if key in turns.get(key.namespace, ()):
+                self._take(turns, key)
+                self._turns[lateness].setdefault(key.namespace, {})[key] = None
 
     async def get(self) -> Key:
         await self._count.acquire()
-        turns = self._prompt or self._late
+        turns = next(filter(None, self._turns))
         namespace, keys = next(iter(turns.items()))
         self._take(turns, key := next(iter(keys)))
         if namespace in turns:
@@ -92,16 +95,16 @@ class WorkQueue:
         """Keys that wait for a worker."""
         return len(self._waiting)
 
-    def wake(self, key: Key, *, after_seconds: float = 0.0, is_late: bool = False) -> None:
+    def wake(self, key: Key, *, after_seconds: float = 0.0, lateness: int = 0) -> None:
         """Have a key looked at; of several times asked for, the earliest counts.
 
         Args:
             key: the key.
             after_seconds: not before; at once if 0.
-            is_late: only when no other key waits, unless it is woken otherwise meanwhile.
+            lateness: 0, or up to LATEST for one that can wait until no earlier one does, unless it is woken otherwise meanwhile.
         """
         if after_seconds <= 0:
-            self._enqueue(key, is_late=is_late)
+            self._enqueue(key, lateness)
             return
         loop = asyncio.get_running_loop()
         due, timer = loop.time() + after_seconds, self._timers.get(key)
@@ -133,16 +136,16 @@ class WorkQueue:
             for _ in range(self._concurrency):
                 workers.create_task(self._work())
 
-    def _enqueue(self, key: Key, *, is_late: bool = False) -> None:
+    def _enqueue(self, key: Key, lateness: int = 0) -> None:
         if timer := self._timers.pop(key, None):
             timer.cancel()
         if key in self._begun:
             self._again.add(key)
         elif key not in self._waiting:
             self._waiting[key] = _now()
-            self._ready.put(key, is_late=is_late)
-        elif not is_late:
-            self._ready.hasten(key)
+            self._ready.put(key, lateness)
+        else:
+            self._ready.hasten(key, lateness)
 
     async def _work(self) -> None:
         while True:
