@@ -97,7 +97,7 @@ class Site:
         for namespace in (SYSTEM, NAMESPACE):
             self.kubectl("create", "namespace", namespace)
         self.kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", stdin=rendered(plane))
-        self.kubectl("wait", "--for=condition=Established", "crd/srojobs.sro.dev", "--timeout=30s")
+        self.kubectl.wait_for_crd()
         bind_claims(self.kubectl, NAMESPACE)
         self._start_kwok()
         pki = plane.directory / "pki"

@@ -54,7 +54,7 @@ class SroJobs:
 def sro_jobs(control_plane: ControlPlane, kubectl: Kubectl) -> Iterator[SroJobs]:
     """The definition applied, and a client for a while."""
     kubectl("apply", "--server-side", "--force-conflicts", "-f", str(CRD))
-    kubectl("wait", "--for=condition=Established", "crd/srojobs.sro.dev", "--timeout=30s")
+    kubectl.wait_for_crd()
     with config.new_client_from_config(str(control_plane.kubeconfig)) as api:
         yield SroJobs(api=client.CustomObjectsApi(api))
 

@@ -80,7 +80,7 @@ def install(control_plane: ControlPlane, kubectl: Kubectl) -> Path:
     """Apply the chart with no replica, and return a kubeconfig of its service account."""
     kubectl("create", "namespace", SYSTEM)
     kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", stdin=rendered(control_plane))
-    kubectl("wait", "--for=condition=Established", "crd/srojobs.sro.dev", "--timeout=30s")
+    kubectl.wait_for_crd()
     return kubeconfig_of(control_plane, kubectl, SYSTEM, ACCOUNT)
 
 

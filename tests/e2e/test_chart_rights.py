@@ -75,7 +75,7 @@ def releases(control_plane: ControlPlane, kubectl: Kubectl) -> Releases:
     """The chart, installed with its defaults."""
     helm = Releases(program=control_plane.binaries / "helm", kubeconfig=control_plane.kubeconfig)
     helm.install(RELEASE, NAMESPACE, {"admissionPolicy": {"exemptServiceAccounts": [f"{TEAM}:restorer"]}})
-    kubectl("wait", "--for=condition=Established", "customresourcedefinition/srojobs.sro.dev", "--timeout=30s")
+    kubectl.wait_for_crd()
     return helm
 
 

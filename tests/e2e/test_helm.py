@@ -67,7 +67,7 @@ def no_definition(releases: Releases, kubectl: Kubectl) -> Iterator[None]:
 def start_job(kubectl: Kubectl, namespace: str) -> str:
     """Make a namespace with an SROJob that has an attempt running, as the operator would leave it; its uid."""
     kubectl("create", "namespace", namespace)
-    kubectl("wait", "--for=condition=Established", CRD, "--timeout=30s")
+    kubectl.wait_for_crd()
     kubectl("create", "--validate=strict", "-f", "-", stdin=json.dumps(sro_job(namespace)))
     created = kubectl.get("srojob", "tiny", "-n", namespace)
     # A namespace is deleted no sooner than its pods may take to end.
@@ -104,7 +104,7 @@ def test_an_install_makes_the_api_known_and_its_policy_free_of_type_errors(
     releases: Releases, kubectl: Kubectl
 ) -> None:
     releases.install(NAME, NAMESPACE)
-    kubectl("wait", "--for=condition=Established", CRD, "--timeout=30s")
+    kubectl.wait_for_crd()
     conditions = {each["type"]: each["status"] for each in kubectl.get(CRD)["status"]["conditions"]}
     assert conditions == {"Established": "True", "NamesAccepted": "True"}
     policy = f"validatingadmissionpolicy/{NAME}-status"

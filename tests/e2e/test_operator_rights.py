@@ -85,7 +85,7 @@ def life(
     kubectl("create", "namespace", planned.team)
     releases = Releases(program=control_plane.binaries / "helm", kubeconfig=control_plane.kubeconfig)
     releases.install(RELEASE, planned.namespace, planned.values, flags=("--take-ownership",))
-    kubectl("wait", "--for=condition=Established", "customresourcedefinition/srojobs.sro.dev", "--timeout=30s")
+    kubectl.wait_for_crd()
     folder = tmp_path_factory.mktemp("operator")
     with (folder / "log").open("w+") as log:
         operator = start_operator(control_plane, kubectl, planned.namespace, folder / "kubeconfig", log)

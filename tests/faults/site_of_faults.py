@@ -25,7 +25,7 @@ class FaultSite:
         kubectl = kubectl_of(plane.binaries, plane.kubeconfig)
         kubectl("create", "namespace", SYSTEM)
         kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", stdin=rendered(plane))
-        kubectl("wait", "--for=condition=Established", "crd/srojobs.sro.dev", "--timeout=30s")
+        kubectl.wait_for_crd()
         self._token = kubectl("create", "token", ACCOUNT, "-n", SYSTEM, "--duration=5h").strip()
 
     def trust(self) -> ssl.SSLContext:

@@ -36,6 +36,14 @@ class Kubectl:
         document = json.dumps({"apiVersion": "v1", "kind": "List", "items": list(manifests)})
         self("apply", "--server-side", f"--field-manager={field_manager}", "-f", "-", stdin=document)
 
+    def wait_for_crd(self, name: str = "srojobs.sro.dev") -> None:
+        """Waits until objects of a custom resource can be made.
+
+        Not by ``--for=condition``, which is an error for as long as the resource has no conditions at all.
+        """
+        established = '--for=jsonpath={.status.conditions[?(@.type=="Established")].status}=True'
+        self("wait", established, f"customresourcedefinition/{name}", "--timeout=30s")
+
     def wait_until(self, wanted: Callable[[], bool], *, seconds: float, what: str) -> None:
         """Polls until ``wanted`` holds; for what ``kubectl wait`` cannot say.
 
