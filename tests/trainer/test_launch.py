@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import socket
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from sro_api.exit_codes import ExitCode
 from sro_trainer.errors import RendezvousError
 from sro_trainer.launch import Gang, Node, await_rank_zero, most_telling
 from sro_trainer.termination import MESSAGE_LIMIT_BYTES, last_word, termination_log
@@ -119,3 +123,21 @@ def test_the_last_word_is_one_line_that_the_kubelet_keeps() -> None:
 
 def test_the_termination_log_is_where_the_environment_says(tmp_path: Path) -> None:
     assert termination_log({"SRO_TERMINATION_LOG": str(tmp_path / "word")}) == tmp_path / "word"
+
+
+@pytest.mark.parametrize("is_first", [False, True], ids=["as any process", "as the first of its namespace"])
+def test_a_pod_that_is_deleted_before_training_begins_ends_at_once(tmp_path: Path, is_first: bool) -> None:
+    if is_first and os.geteuid() != 0:
+        pytest.skip("not root: no process namespace can be made")
+    # A configuration that never comes: opening the pipe waits until the trainer reads it, which is long before it has workers.
+    config = tmp_path / "run.json"
+    os.mkfifo(config)
+    alone = ["unshare", "--pid", "--fork", "--kill-child"] if is_first else []
+    process = subprocess.Popen([*alone, sys.executable, "-m", "sro_trainer", "--config", str(config)])
+    try:
+        with config.open("w"):
+            (child,) = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split() or [process.pid]
+            os.kill(int(child), signal.SIGTERM)
+            assert process.wait(60) == ExitCode.TERMINATED
+    finally:
+        process.kill()
