@@ -9,7 +9,7 @@ import pytest
 
 from sro_operator.errors import ApiError
 from sro_operator.keys import Key
-from sro_operator.work_queue import LATEST, Outcome, WorkQueue
+from sro_operator.work_queue import LATE, LATEST, Outcome, WorkQueue
 from virtual_time import VirtualTimeLoop
 
 A, B, C = (Key(namespace="n", name=name) for name in "abc")
@@ -169,22 +169,37 @@ def test_the_slowest_look_is_known() -> None:
     play(slow, script)
 
 
-def test_late_keys_wait_for_all_others_unless_they_are_woken_again() -> None:
+@pytest.mark.parametrize("late", [LATE, LATEST])
+def test_late_keys_wait_for_all_others_unless_they_are_woken_again(late: int) -> None:
     old = [Key(namespace="n", name=f"old-{number}") for number in range(3)]
 
     async def script(queue: WorkQueue) -> None:
         for key in old:
-            queue.wake(key, lateness=LATEST)
+            queue.wake(key, lateness=late)
         queue.wake(A)
         queue.wake(old[2])
-        queue.wake(old[2], lateness=LATEST)
-        queue.wake(B, lateness=LATEST)
+        queue.wake(old[2], lateness=late)
+        queue.wake(B, lateness=late)
         queue.wake(B)
         queue.wake(C, lateness=1)
         await asyncio.sleep(100)
 
     looks, _ = play(slow, script, concurrency=1)
     assert [name for _, name in looks] == ["a", "old-2", "b", "c", "old-0", "old-1"]
+
+
+def test_of_a_namespace_the_less_late_come_first_and_others_wait_for_none_of_them() -> None:
+    begun = [Key(namespace="n", name=f"begun-{number}") for number in range(3)]
+
+    async def script(queue: WorkQueue) -> None:
+        queue.wake(Key(namespace="n", name="new"), lateness=1)
+        for key in begun:
+            queue.wake(key)
+        queue.wake(Key(namespace="other", name="new"), lateness=1)
+        await asyncio.sleep(100)
+
+    looks, _ = play(slow, script, concurrency=1)
+    assert [name for _, name in looks] == ["begun-0", "new", "begun-1", "begun-2", "new"]
 
 
 def test_namespaces_take_turns() -> None:

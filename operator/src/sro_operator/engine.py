@@ -31,7 +31,7 @@ from sro_operator.ports import ClusterPort
 from sro_operator.reconcile import JobReconciler
 from sro_operator.server import serve
 from sro_operator.settings import OperatorSettings
-from sro_operator.work_queue import LATEST, Outcome, WorkQueue
+from sro_operator.work_queue import LATE, LATEST, Outcome, WorkQueue
 
 logger = logging.getLogger(__name__)
 
@@ -190,11 +190,12 @@ class Engine:
             self.queue.wake(key, after_seconds=after_seconds, lateness=lateness)
 
     def _wake_at_first(self, key: Key) -> None:
-        """Wake a job that this process has not looked at yet. One that runs has what it needs, and of a finished one a time to live
-        is all that may be due: both can wait for those that need something."""
+        """Wake a job that this process has not looked at yet: after those of its namespace that it has begun with, or in a burst of new
+        jobs none would be followed. One that runs has what it needs, and of a finished one a time to live is all that may be
+        due: both can wait for those that need something."""
         sight = self._sights.get(key)
         phase = sight.phase if sight is not None else ""
-        self._wake(key, lateness=1 if phase == RUNNING else LATEST if phase in FINAL_PHASES else 0)
+        self._wake(key, lateness=LATE if phase == RUNNING else LATEST if phase in FINAL_PHASES else 1)
 
     def on_sro_job(self, event: str | None, manifest: Manifest) -> None:
         """A watch delivered an SROJob."""
@@ -304,7 +305,8 @@ class Engine:
             if self._resynced is None:
                 self._wake_at_first(due)
             else:
-                self._wake(due, after_seconds=place * apart)
+                # Nothing says that there is anything to see, so those go first of which something does.
+                self._wake(due, after_seconds=place * apart, lateness=1)
         # Only what was known before the list was asked for can be missing from it.
         for uid in set(known) - set(listed.values()):
             key = self.cache.sro_jobs.key_of(uid)

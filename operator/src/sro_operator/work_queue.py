@@ -18,15 +18,15 @@ logger = logging.getLogger(__name__)
 
 FAILURE_BASE_SECONDS = 0.5
 FAILURE_LIMIT_SECONDS = 30.0
-LATEST = 2
-"""Of a key that can wait."""
+LATE, LATEST = 2, 3
+"""Lateness of a key that can wait until no namespace has one that is less late."""
 
 Handler = Callable[[Key], Awaitable[float | None]]
 """Looks at one key; returns the seconds after which to look again though nothing happens."""
 
 
-_Turns = OrderedDict[str, dict[Key, None]]
-"""Namespaces in the order of their turns, and the keys of each in theirs."""
+_Turns = OrderedDict[str, tuple[dict[Key, None], dict[Key, None]]]
+"""Namespaces in the order of their turns, and the keys of each in theirs, the less late apart."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,38 +40,43 @@ class Outcome:
 
 
 class _FairQueue:
-    """Keys by namespace; each namespace gives one in its turn. Later keys come when there are no earlier ones."""
+    """Keys by namespace; each namespace gives one in its turn, the least late of its own. Late ones come when no namespace has others."""
 
     def __init__(self) -> None:
-        self._turns: tuple[_Turns, ...] = tuple(OrderedDict() for _ in range(LATEST + 1))
-        """By lateness."""
+        self._turns: tuple[_Turns, _Turns] = (OrderedDict(), OrderedDict())
+        """Of those that are not late, and of those that are."""
         self._count = asyncio.Semaphore(0)
 
     def put(self, key: Key, lateness: int) -> None:
-        self._turns[lateness].setdefault(key.namespace, {})[key] = None
+        self._add(key, lateness)
         self._count.release()
 
     def hasten(self, key: Key, lateness: int) -> None:
         """Let a key be no later than this, if it is."""
-        for turns in self._turns[lateness + 1 :]:
-            if key in turns.get(key.namespace, ()):
+        for later in range(lateness + 1, LATEST + 1):
+            turns, place = self._turns[later // LATE], later % LATE
+            if key.namespace in turns and key in turns[key.namespace][place]:
                 self._take(turns, key)
-                self._turns[lateness].setdefault(key.namespace, {})[key] = None
+                self._add(key, lateness)
 
     async def get(self) -> Key:
         await self._count.acquire()
-        turns = next(filter(None, self._turns))
-        namespace, keys = next(iter(turns.items()))
-        self._take(turns, key := next(iter(keys)))
+        turns = self._turns[0] or self._turns[1]
+        namespace, (first, second) = next(iter(turns.items()))
+        self._take(turns, key := next(iter(first or second)))
         if namespace in turns:
             turns.move_to_end(namespace)
         return key
 
+    def _add(self, key: Key, lateness: int) -> None:
+        self._turns[lateness // LATE].setdefault(key.namespace, ({}, {}))[lateness % LATE][key] = None
+
     @staticmethod
     def _take(turns: _Turns, key: Key) -> None:
-        keys = turns[key.namespace]
-        del keys[key]
-        if not keys:
+        places = turns[key.namespace]
+        for keys in places:
+            keys.pop(key, None)
+        if not any(places):
             del turns[key.namespace]
 
 
@@ -101,7 +106,8 @@ class WorkQueue:
         Args:
             key: the key.
             after_seconds: not before; at once if 0.
-            lateness: 0, or up to LATEST for one that can wait until no earlier one does, unless it is woken otherwise meanwhile.
+            lateness: 0, or up to LATEST for one that comes after the less late of its namespace, and from LATE on of all,
+                unless it is woken otherwise meanwhile.
         """
         if after_seconds <= 0:
             self._enqueue(key, lateness)
@@ -112,7 +118,7 @@ class WorkQueue:
             return
         if timer is not None:
             timer.cancel()
-        self._timers[key] = loop.call_at(due, self._enqueue, key)
+        self._timers[key] = loop.call_at(due, self._enqueue, key, lateness)
 
     def forget(self, key: Key) -> None:
         """Drop what is kept about a key that is gone."""
