@@ -29,7 +29,7 @@ from safetensors.torch import load_file
 
 from sro_api.exit_codes import ExitCode
 from sro_api.run_config import RunConfig
-from sro_trainer import __main__, worker  # noqa: F401 - imported before any fork
+from sro_trainer import entry, worker  # noqa: F401 - imported before any fork
 from sro_trainer.testing import tiny_job
 
 WARM_STEPS, STEPS = 6, 10
@@ -99,7 +99,7 @@ def _forked(config: RunConfig, rank: int, environment: dict[str, str], log: Path
         os.environ.update(environment, RANK=str(rank), LOCAL_RANK=str(rank))
         if limit is not None:
             resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
-        code = __main__._work(config)
+        code = entry._work(config)
     finally:
         os._exit(code)
 
