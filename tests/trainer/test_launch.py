@@ -136,7 +136,9 @@ def test_a_pod_that_is_deleted_before_training_begins_ends_at_once(tmp_path: Pat
     process = subprocess.Popen([*alone, sys.executable, "-m", "sro_trainer", "--config", str(config)])
     try:
         with config.open("w"):
-            (child,) = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split() or [process.pid]
+            (child,) = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split() or [
+                str(process.pid)
+            ]
             os.kill(int(child), signal.SIGTERM)
             assert process.wait(60) == ExitCode.TERMINATED
     finally:
