@@ -222,7 +222,7 @@ def _side(
     if not finished:
         return None, f"none of {len(chosen)} cells of {_named(side)} is finished"
     # A seed that only one side has would be told as the setting's doing; if they share none, all that there are must do.
-    compared = [result for result in finished if result.cell.seed in shared or side.baseline is not None] or finished
+    compared = [result for result in finished if result.cell.seed in shared] or finished
     rows = averaged([result.rows[evaluation] for result in compared if evaluation in result.rows], figure)
     if rows is None or any(evaluation not in result.rows for result in finished):
         return None, f"cells of {_named(side)} have no rows of {figure} in common"
