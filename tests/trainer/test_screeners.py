@@ -220,7 +220,8 @@ def test_a_float32_graph_whose_verdicts_are_others_is_refused(checkpoint: Path, 
 def test_in_eight_bits_a_text_near_the_threshold_is_read_again_in_float32(checkpoint: Path, tmp_path: Path) -> None:
     rows = datasets_of(evaluation=tuple(TEXTS), neutral=tuple(reversed(TEXTS)))
     plain = build_screener(neural(checkpoint), rows, roots(checkpoint)).verdicts(TEXTS).scores
-    spec = neural(checkpoint, runtime="OnnxInt8", threshold=float(plain[2]))
+    # Beside the score, not at it: there the last bit, which differs between processors, would decide.
+    spec = neural(checkpoint, runtime="OnnxInt8", threshold=float(plain[2]) + 1e-4)
     found = build_screener(spec, rows, roots(checkpoint), cache=tmp_path).verdicts(TEXTS).scores
     close = np.abs(found - plain) < 1e-6
     assert close[2]
