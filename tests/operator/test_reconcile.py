@@ -13,7 +13,7 @@ from sro_operator.errors import ApiError
 from sro_operator.keys import Key
 from sro_operator.memory import PodMemory
 from sro_operator.observed import trainer_pod
-from sro_operator.reconcile import REFUSED_RECHECK_SECONDS, JobReconciler
+from sro_operator.reconcile import REFUSED_RECHECK_SECONDS, WORDS_SECONDS, JobReconciler
 from sro_operator.settings import OperatorSettings
 from sro_operator.testing import FakeCluster, VirtualClock, make_manifest
 
@@ -310,11 +310,13 @@ def test_a_job_whose_labels_are_all_gone_is_found_by_its_name() -> None:
 def test_what_cannot_be_put_right_is_said_in_the_condition() -> None:
     world = World()
     world.look()
+    world.clock.advance(WORDS_SECONDS)
     world.cluster.put({**world.cluster.get("ServiceAccount", "demo-trainer"), "automountServiceAccountToken": True})
     with world.cluster.failing("apply ServiceAccount", ApiError(403, "not yours")):
         assert world.look() == REFUSED_RECHECK_SECONDS
     (queued,) = [entry for entry in world.status["conditions"] if entry["type"] == "Queued"]
     assert queued["message"].endswith("cannot be put right: ServiceAccount demo-trainer was refused: not yours")
+    world.clock.advance(WORDS_SECONDS)
     world.look()
     (queued,) = [entry for entry in world.status["conditions"] if entry["type"] == "Queued"]
     assert "put right" not in queued["message"]
@@ -451,6 +453,30 @@ def test_a_status_that_somebody_changed_meanwhile_is_read_again_before_it_is_wri
     world.look()
     world.look()
     assert world.status["phase"] == "Suspended"
+
+
+def test_words_that_change_with_every_pod_are_written_now_and_then_and_anything_else_at_once() -> None:
+    world = World(compute={"nodes": 3})
+    world.look()
+    for index, rest in ((0, WORDS_SECONDS - 2), (1, WORDS_SECONDS - 4)):
+        world.clock.advance(2)
+        world.cluster.add_pod(1, index, {"phase": "Running"})
+        assert world.writes_of() == []
+        assert world.look() == rest
+    world.clock.advance(1)
+    assert world.writes_of() == ["apply status demo"]
+    (queued,) = [entry for entry in world.status["conditions"] if entry["type"] == "Queued"]
+    assert queued["message"].startswith("2 of 3 pods of attempt 1 started")
+    world.cluster.add_pod(1, 2, {"phase": "Running"})
+    assert world.writes_of() == ["apply status demo", "create event PodsRunning"]
+
+
+def test_another_process_does_not_wait_with_words_that_it_did_not_write() -> None:
+    world = World()
+    world.look()
+    world.cluster.add_pod(1, 0, {"phase": "Running"})
+    world.restart()
+    assert world.writes_of() == ["apply status demo"]
 
 
 def test_pods_that_a_quota_refuses_are_named_in_the_condition() -> None:

@@ -29,7 +29,7 @@ from sro_operator.plan import DeleteAttempt, DeleteSelf, KeepRecord, Plan, Start
 from sro_operator.ports import ClusterPort
 from sro_operator.record import RECORD_ANNOTATION, read_record, record_text
 from sro_operator.settings import OperatorSettings
-from sro_operator.status import invalid_status, is_finished, next_status
+from sro_operator.status import differs_in_words_alone, invalid_status, is_finished, next_status
 
 logger = logging.getLogger(__name__)
 
@@ -43,6 +43,9 @@ REFUSED_RECHECK_SECONDS = 15.0
 PODS_PATIENCE_SECONDS = 10.0
 """A Job that has been going for so long and lacks pods was perhaps refused them. To ask is dear: the API server reads all events
 of the namespace to find those of one object."""
+
+WORDS_SECONDS = 5.0
+"""The message of a condition that stays as it is changes with every pod of a gang: it is written at most so often."""
 
 
 class JobReconciler:
@@ -71,6 +74,8 @@ class JobReconciler:
         self._pods = pods
         self._clock = clock
         self._children = ChildWriter(cluster, cache)
+        self._written: dict[Key, datetime] = {}
+        """When the status of an unfinished job was last written by this process."""
         self.pod_groups: dict[str, str] = {}
         """API group to apiVersion, of the PodGroups that the cluster knows."""
         self.on_written: Callable[[Manifest], None] = _ignore_manifest
@@ -101,6 +106,7 @@ class JobReconciler:
     def forget(self, key: Key) -> None:
         """Drop what is kept about a job that is gone."""
         self._pods.forget(key)
+        self._written.pop(key, None)
 
     async def _look(self, key: Key) -> float | None:
         manifest = self._cache.sro_job(key)
@@ -128,12 +134,26 @@ class JobReconciler:
         written = await self._cluster.apply_status(key, manifest, owned_status(after))
         self._cache.saw(written, KIND)
         self._children.written.add(key)
+        self._note_written(key, after)
         self.on_written(written)
         self.on_reported(before, after)
         # One after another: their order is read by people.
         for news in announcements(before, after):
             await self._announce(key, manifest, news)
         return written
+
+    def _note_written(self, key: Key, status: SROJobStatus) -> None:
+        if is_finished(status):
+            self._written.pop(key, None)
+        else:
+            self._written[key] = self._now()
+
+    def _early_seconds(self, key: Key, before: SROJobStatus, after: SROJobStatus) -> float:
+        """How much too early it is to write this status, of which nothing depends on it; 0 if it is to be written."""
+        written = self._written.get(key)
+        if written is None or before == after or not differs_in_words_alone(before, after):
+            return 0.0
+        return max(0.0, WORDS_SECONDS - (self._now() - written).total_seconds())
 
     async def _announce(self, key: Key, manifest: Manifest, news: Announcement) -> None:
         fields = {"job": key.name, "namespace": key.namespace, "reason": news.reason, "detail": news.message}
@@ -184,6 +204,8 @@ class _Look:
             if any(isinstance(action, DeleteSelf) for action in plan.actions):
                 return None
         if not is_finished(self._job.status):
+            if early := self._owner._early_seconds(self._key, self._job.status, status):
+                return min(recheck or early, early)
             await self._report(status)
         if self._disrepair or (self._refusal is not None and not self._refusal.is_permanent):
             return min(recheck or REFUSED_RECHECK_SECONDS, REFUSED_RECHECK_SECONDS)

@@ -82,6 +82,16 @@ def is_finished(status: SROJobStatus) -> bool:
     return any(entry.type in FINAL_PHASES and entry.status == "True" for entry in status.conditions)
 
 
+def differs_in_words_alone(before: SROJobStatus, after: SROJobStatus) -> bool:
+    """Whether two statuses say the same but for the messages of their conditions, as when one pod more of a gang has started."""
+    return _without_words(before) == _without_words(after)
+
+
+def _without_words(status: SROJobStatus) -> SROJobStatus:
+    bare = tuple(entry.model_copy(update={"message": ""}) for entry in status.conditions)
+    return status.model_copy(update={"conditions": bare, "progress": None})
+
+
 def _closed_by(situation: Situation, view: View) -> tuple[AttemptStatus, ...]:
     """A job that fails while an attempt runs, as by its deadline, ends the attempt; so does one that goes on with fewer pods."""
     is_short = situation.reason == REASON_NODES_SHORT
