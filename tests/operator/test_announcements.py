@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 from sro_api.status import SROJobStatus
@@ -28,6 +29,8 @@ def test_each_transition_is_said_once() -> None:
     assert reasons(nothing, queued) == ["AttemptStarted"]
     assert reasons(queued, running) == ["PodsRunning"]
     assert reasons(running, running) == []
+    # One status that tells of both: that the attempt started follows.
+    assert reasons(nothing, running) == ["PodsRunning"]
 
 
 def test_suspending_and_resuming_are_said() -> None:
@@ -38,6 +41,10 @@ def test_suspending_and_resuming_are_said() -> None:
     assert reasons(running, suspended) == ["SuspendedByUser"]
     assert reasons(suspended, resumed) == ["ResumedByUser", "AttemptStarted"]
     assert announcements(suspended, resumed)[-1].message == "attempt 2 started from step 30"
+    pods = tuple(replace(pod, attempt=2) for pod in PODS)
+    goes_on = next_status(make_job(suspended), Observed(jobs=(second,), pods=pods), EPOCH)
+    # From which step does not follow from anything else.
+    assert reasons(suspended, goes_on) == ["ResumedByUser", "AttemptStarted", "PodsRunning"]
 
 
 def test_an_invalid_spec_is_said_again_only_when_its_fault_changes() -> None:

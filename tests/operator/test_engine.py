@@ -6,10 +6,8 @@ import asyncio
 import copy
 from typing import Any
 
-import pytest
-
 from sro_api.base import Manifest
-from sro_operator.engine import Engine, gathering_seconds, sight_of
+from sro_operator.engine import Engine, sight_of
 from sro_operator.keys import Key
 from sro_operator.metrics import Metrics
 from sro_operator.settings import OperatorSettings
@@ -39,11 +37,6 @@ def test_progress_alone_is_no_reason_to_look() -> None:
     assert sight_of(first) != sight_of(running)
     assert sight_of(running) == sight_of(further)
     assert sight_of(further) != sight_of(suspended)
-
-
-@pytest.mark.parametrize(("answer", "gathered"), [(0.0, 0.1), (0.01, 0.1), (0.05, 0.5), (0.2, 2.0), (5.0, 2.0)])
-def test_the_slower_the_api_server_answers_the_longer_changes_are_gathered(answer: float, gathered: float) -> None:
-    assert gathering_seconds(answer) == gathered
 
 
 def test_the_echo_of_a_write_is_no_reason_to_look() -> None:

@@ -471,6 +471,25 @@ def test_words_that_change_with_every_pod_are_written_now_and_then_and_anything_
     assert world.writes_of() == ["apply status demo", "create event PodsRunning"]
 
 
+def test_where_the_api_server_is_slow_a_new_jobs_first_status_waits_for_its_pods() -> None:
+    world = World()
+    world.cluster.answer_seconds = 0.1
+    assert world.look() == 1.0
+    assert "apply status demo" not in world.cluster.writes
+    world.cluster.add_pod(1, 0, {"phase": "Running"})
+    world.cluster.add_pod(1, 1, {"phase": "Running"})
+    assert world.writes_of() == ["apply status demo", "create event PodsRunning"]
+    assert world.status["phase"] == "Running"
+
+
+def test_a_new_job_whose_pods_do_not_come_says_so_in_its_second_look() -> None:
+    world = World()
+    world.cluster.answer_seconds = 0.1
+    world.look()
+    assert world.writes_of() == ["apply status demo", "create event AttemptStarted"]
+    assert world.status["phase"] == "Queued"
+
+
 def test_another_process_does_not_wait_with_words_that_it_did_not_write() -> None:
     world = World()
     world.look()

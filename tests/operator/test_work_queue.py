@@ -215,3 +215,19 @@ def test_namespaces_take_turns() -> None:
     looks, outcomes = play(handler, script, concurrency=1)
     assert [name for _, name in looks[:3]] == ["m0", "one", "m1"]
     assert (len(outcomes), outcomes[1].waited_seconds) == (51, 1.0)
+
+
+def test_it_is_quiet_when_no_key_waits_for_a_worker() -> None:
+    seen: list[tuple[float, bool]] = []
+
+    async def script(queue: WorkQueue) -> None:
+        assert queue.is_quiet
+        for key in (A, B, C):
+            queue.wake(key)
+        await queue.until_quiet(0.5)
+        seen.append((asyncio.get_running_loop().time(), queue.is_quiet))
+        await queue.until_quiet(60)
+        seen.append((asyncio.get_running_loop().time(), queue.is_quiet))
+
+    play(slow, script, concurrency=1)
+    assert seen == [(0.5, False), (20.0, True)]

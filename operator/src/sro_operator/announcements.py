@@ -18,6 +18,7 @@ from sro_api.labels import (
     REASON_EXPIRED,
     REASON_INVALID,
     REASON_PODS_PENDING,
+    REASON_PODS_RUNNING,
     REASON_RESUMED,
     RESTARTING,
 )
@@ -36,21 +37,26 @@ class Announcement:
 
 
 def announcements(before: SROJobStatus, after: SROJobStatus) -> tuple[Announcement, ...]:
-    """What the second status says that the first did not, in the order of the conditions.
+    """What the second status says that the first did not: the attempts that it made, then what became of them.
 
-    What follows from another piece of news is not told beside it: an attempt that starts was accepted, and its pods are to start.
+    What follows from another piece of news is not told beside it: an attempt that starts was accepted, and its pods are to start; one
+    all of whose pods have started has started.
     """
     said = {entry.type: entry for entry in before.conditions}
     known = {attempt.number for attempt in before.attempts}
     begun = [attempt for attempt in after.attempts if attempt.number not in known]
     implied = (REASON_ACCEPTED, REASON_PODS_PENDING) if begun else ()
     fresh = [entry for entry in after.conditions if _is_news(entry, said.get(entry.type))]
-    news = [_of_condition(entry) for entry in fresh if entry.reason not in implied]
+    is_up = any(entry.reason == REASON_PODS_RUNNING for entry in fresh)
+    news: list[Announcement] = []
     if any(attempt.reason == "SuspendedByUser" for attempt in before.attempts[-1:]) and begun:
         news.append(Announcement(reason=REASON_RESUMED, message=f"goes on as attempt {begun[0].number}"))
     for attempt in begun:
+        if is_up and attempt is begun[-1] and not attempt.resumed_from_step:
+            continue
         start = f" from step {attempt.resumed_from_step}" if attempt.resumed_from_step else ""
         news.append(Announcement(reason=REASON_ATTEMPT_STARTED, message=f"attempt {attempt.number} started{start}"))
+    news += [_of_condition(entry) for entry in fresh if entry.reason not in implied]
     return tuple(news)
 
 

@@ -26,7 +26,9 @@ from sro_operator.keys import Key
 from sro_operator.kinds import CHILDREN, Kind, group_of
 from sro_operator.memory import PodMemory
 from sro_operator.metrics import Metrics
+from sro_operator.news import NewsDesk
 from sro_operator.observed import trainer_pod
+from sro_operator.pacing import gathering_seconds
 from sro_operator.ports import ClusterPort
 from sro_operator.reconcile import JobReconciler
 from sro_operator.server import serve
@@ -38,10 +40,8 @@ logger = logging.getLogger(__name__)
 RESYNC_RETRY_SECONDS = 2.0
 RESYNC_SPREAD = 0.5
 """Share of the time between two resyncs over which the jobs of one are looked at."""
-GATHERING_SECONDS = (0.1, 2.0)
-"""A look that a child asks for waits at least and at most so long: the pods of a gang change together."""
-GATHERED_ANSWERS = 10
-"""Answers of the API server that it waits for in between: the busier that is, the more of a job's changes one status tells."""
+FLUSH_SECONDS = 5.0
+"""A process that ends takes at most so long to write the events that wait."""
 
 
 @dataclass(frozen=True)
@@ -84,6 +84,8 @@ class Engine:
         self._reconcile.on_written = self._on_written
         self._reconcile.on_reported = metrics.count_news
         self.queue = WorkQueue(self._reconcile, settings.concurrency, self._count)
+        self._news = NewsDesk(cluster.create_event, self.queue.until_quiet, lambda: self.queue.is_quiet)
+        self._reconcile.tell = self._news.tell
 
     @classmethod
     async def start(cls, settings: OperatorSettings) -> Self:
@@ -100,6 +102,7 @@ class Engine:
         for kind in CHILDREN:
             engine._watch(cluster, kind)
         engine._spawn(engine._resync_for_ever(cluster), "resync")
+        engine._spawn(engine._news.run(), "news")
         if settings.lease_namespace:
             engine._election = Election(cluster, lease_terms(settings))
             cluster.seconds_to_write = engine._election.seconds_to_write
@@ -113,6 +116,8 @@ class Engine:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self.leads:
+            await self._news.flush(FLUSH_SECONDS)
         await self._cease()
         if self._election is not None:
             await self._election.release()
@@ -169,6 +174,7 @@ class Engine:
         if workers is not None:
             workers.cancel()
             await asyncio.gather(workers, return_exceptions=True)
+        self._news.drop()
 
     async def _work(self) -> None:
         """Look at every job, once the caches are filled, and go on."""
@@ -339,12 +345,6 @@ class Engine:
             logger.warning("reconcile will be tried again", extra=fields)
         else:
             logger.error("reconcile failed by a fault of the operator", extra=fields, exc_info=outcome.error)
-
-
-def gathering_seconds(answer_seconds: float) -> float:
-    """How long changes of a job's children are gathered before it is looked at, by how long the API server takes to answer."""
-    least, most = GATHERING_SECONDS
-    return max(least, min(most, GATHERED_ANSWERS * answer_seconds))
 
 
 def lease_terms(settings: OperatorSettings) -> LeaseTerms:

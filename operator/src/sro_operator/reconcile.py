@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 
 from sro_api.base import Manifest
 from sro_api.labels import KIND, REASON_NODES_SHORT
@@ -23,7 +24,9 @@ from sro_operator.errors import ApiError
 from sro_operator.keys import Key
 from sro_operator.kinds import SRO_JOB
 from sro_operator.memory import PodMemory
+from sro_operator.news import told
 from sro_operator.observed import Observed, Refusal, observe, trainer_pod
+from sro_operator.pacing import first_words_seconds
 from sro_operator.parsing import InvalidSpecError, parse_job, parse_status
 from sro_operator.plan import DeleteAttempt, DeleteSelf, KeepRecord, Plan, StartAttempt, next_plan
 from sro_operator.ports import ClusterPort
@@ -78,6 +81,8 @@ class JobReconciler:
         """When the status of an unfinished job was last written by this process."""
         self.pod_groups: dict[str, str] = {}
         """API group to apiVersion, of the PodGroups that the cluster knows."""
+        self.tell: Callable[[Manifest], Awaitable[None]] = partial(told, cluster.create_event)
+        """Writes an event, now or later."""
         self.on_written: Callable[[Manifest], None] = _ignore_manifest
         """Told of each SROJob as it is after its status was written."""
         self.on_reported: Callable[[SROJobStatus, SROJobStatus], None] = _ignore_statuses
@@ -159,11 +164,7 @@ class JobReconciler:
         fields = {"job": key.name, "namespace": key.namespace, "reason": news.reason, "detail": news.message}
         logger.info("job news", extra=fields)
         uid = str(manifest["metadata"]["uid"])
-        try:
-            await self._cluster.create_event(build_event(key.name, key.namespace, uid, news, self._now()))
-        except ApiError as error:
-            # Told once and for show: what counts is in the status.
-            logger.warning("event lost", extra={**fields, "cause": str(error)})
+        await self.tell(build_event(key.name, key.namespace, uid, news, self._now()))
 
     def _now(self) -> datetime:
         return self._clock().replace(microsecond=0)
@@ -188,6 +189,8 @@ class _Look:
         """Whether the children were read from the API server in this look."""
         self._refusal: Refusal | None = None
         self._disrepair = ""
+        self._has_begun = False
+        """Whether this look made the first attempt."""
 
     async def run(self) -> float | None:
         recheck: float | None = None
@@ -204,12 +207,18 @@ class _Look:
             if any(isinstance(action, DeleteSelf) for action in plan.actions):
                 return None
         if not is_finished(self._job.status):
-            if early := self._owner._early_seconds(self._key, self._job.status, status):
+            if early := self._early_seconds(status):
                 return min(recheck or early, early)
             await self._report(status)
         if self._disrepair or (self._refusal is not None and not self._refusal.is_permanent):
             return min(recheck or REFUSED_RECHECK_SECONDS, REFUSED_RECHECK_SECONDS)
         return recheck
+
+    def _early_seconds(self, status: SROJobStatus) -> float:
+        """How much too early it is to report. An attempt is known by its Job: the first one's status can wait for its pods."""
+        if self._has_begun and self._refusal is None and not self._disrepair:
+            return first_words_seconds(self._cluster.answer_seconds)
+        return self._owner._early_seconds(self._key, self._job.status, status)
 
     async def _decide(self) -> tuple[SROJobStatus, Plan]:
         """What to say and do. Before an attempt is given up or followed by another, the cache is not taken at its word."""
@@ -318,6 +327,7 @@ class _Look:
         self._refusal = await self._children.make(self._key, made)
         if self._refusal is not None:
             return
+        self._has_begun = action.number == 1
         self._owner._pods.forget(self._key, before_attempt=action.number)
         fields = {"job": self._key.name, "namespace": self._key.namespace, "attempt": action.number}
         logger.info("attempt started", extra=fields)

@@ -9,6 +9,7 @@ import asyncio
 import logging
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 
 from sro_operator.errors import ApiError
@@ -95,10 +96,23 @@ class WorkQueue:
         self._timers: dict[Key, asyncio.TimerHandle] = {}
         self._failures: dict[Key, int] = {}
         self._begun: dict[Key, float] = {}
+        self._quiet = asyncio.Event()
+        self._quiet.set()
 
     def __len__(self) -> int:
         """Keys that wait for a worker."""
         return len(self._waiting)
+
+    @property
+    def is_quiet(self) -> bool:
+        """Whether no key waits for a worker."""
+        return self._quiet.is_set()
+
+    async def until_quiet(self, seconds: float) -> None:
+        """Wait until no key waits for a worker, at most so long."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(max(0.0, seconds)):
+                await self._quiet.wait()
 
     def wake(self, key: Key, *, after_seconds: float = 0.0, lateness: int = 0) -> None:
         """Have a key looked at; of several times asked for, the earliest counts.
@@ -149,6 +163,7 @@ class WorkQueue:
             self._again.add(key)
         elif key not in self._waiting:
             self._waiting[key] = _now()
+            self._quiet.clear()
             self._ready.put(key, lateness)
         else:
             self._ready.hasten(key, lateness)
@@ -157,6 +172,8 @@ class WorkQueue:
         while True:
             key = await self._ready.get()
             since = self._waiting.pop(key)
+            if not self._waiting:
+                self._quiet.set()
             await self._look(key, _now() - since)
 
     async def _look(self, key: Key, waited: float) -> None:
