@@ -9,7 +9,7 @@ from sro_operator.pacing import first_words_seconds, gathering_seconds
 
 @pytest.mark.parametrize(
     ("answer", "gathered", "first"),
-    [(0.0, 0.1, 0.0), (0.01, 0.1, 0.0), (0.05, 0.5, 0.5), (0.2, 2.0, 2.0), (5.0, 2.0, 2.0)],
+    [(0.0, 0.1, 0.0), (0.01, 0.1, 0.0), (0.05, 0.5, 1.25), (0.2, 2.0, 5.0), (5.0, 2.0, 5.0)],
 )
 def test_the_slower_the_api_server_answers_the_longer_changes_are_gathered(
     answer: float, gathered: float, first: float

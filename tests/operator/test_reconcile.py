@@ -13,7 +13,7 @@ from sro_operator.errors import ApiError
 from sro_operator.keys import Key
 from sro_operator.memory import PodMemory
 from sro_operator.observed import trainer_pod
-from sro_operator.reconcile import REFUSED_RECHECK_SECONDS, WORDS_SECONDS, JobReconciler
+from sro_operator.reconcile import DETAILS_SECONDS, REFUSED_RECHECK_SECONDS, JobReconciler
 from sro_operator.settings import OperatorSettings
 from sro_operator.testing import FakeCluster, VirtualClock, make_manifest
 
@@ -310,13 +310,13 @@ def test_a_job_whose_labels_are_all_gone_is_found_by_its_name() -> None:
 def test_what_cannot_be_put_right_is_said_in_the_condition() -> None:
     world = World()
     world.look()
-    world.clock.advance(WORDS_SECONDS)
+    world.clock.advance(DETAILS_SECONDS)
     world.cluster.put({**world.cluster.get("ServiceAccount", "demo-trainer"), "automountServiceAccountToken": True})
     with world.cluster.failing("apply ServiceAccount", ApiError(403, "not yours")):
         assert world.look() == REFUSED_RECHECK_SECONDS
     (queued,) = [entry for entry in world.status["conditions"] if entry["type"] == "Queued"]
     assert queued["message"].endswith("cannot be put right: ServiceAccount demo-trainer was refused: not yours")
-    world.clock.advance(WORDS_SECONDS)
+    world.clock.advance(DETAILS_SECONDS)
     world.look()
     (queued,) = [entry for entry in world.status["conditions"] if entry["type"] == "Queued"]
     assert "put right" not in queued["message"]
@@ -455,10 +455,10 @@ def test_a_status_that_somebody_changed_meanwhile_is_read_again_before_it_is_wri
     assert world.status["phase"] == "Suspended"
 
 
-def test_words_that_change_with_every_pod_are_written_now_and_then_and_anything_else_at_once() -> None:
+def test_details_that_change_with_every_pod_are_written_now_and_then_and_anything_else_at_once() -> None:
     world = World(compute={"nodes": 3})
     world.look()
-    for index, rest in ((0, WORDS_SECONDS - 2), (1, WORDS_SECONDS - 4)):
+    for index, rest in ((0, DETAILS_SECONDS - 2), (1, DETAILS_SECONDS - 4)):
         world.clock.advance(2)
         world.cluster.add_pod(1, index, {"phase": "Running"})
         assert world.writes_of() == []
@@ -473,24 +473,47 @@ def test_words_that_change_with_every_pod_are_written_now_and_then_and_anything_
 
 def test_where_the_api_server_is_slow_a_new_jobs_first_status_waits_for_its_pods() -> None:
     world = World()
-    world.cluster.answer_seconds = 0.1
-    assert world.look() == 1.0
-    assert "apply status demo" not in world.cluster.writes
+    world.cluster.answer_seconds = 0.2
+    assert world.look() == 5
+    world.clock.advance(2)
     world.cluster.add_pod(1, 0, {"phase": "Running"})
+    assert world.look() == 3
+    assert "apply status demo" not in world.cluster.writes
     world.cluster.add_pod(1, 1, {"phase": "Running"})
     assert world.writes_of() == ["apply status demo", "create event PodsRunning"]
     assert world.status["phase"] == "Running"
 
 
-def test_a_new_job_whose_pods_do_not_come_says_so_in_its_second_look() -> None:
+def test_a_new_job_whose_pods_do_not_come_says_so_all_the_same() -> None:
     world = World()
-    world.cluster.answer_seconds = 0.1
+    world.cluster.answer_seconds = 0.2
     world.look()
+    world.clock.advance(5)
     assert world.writes_of() == ["apply status demo", "create event AttemptStarted"]
     assert world.status["phase"] == "Queued"
 
 
-def test_another_process_does_not_wait_with_words_that_it_did_not_write() -> None:
+def test_a_refusal_waits_for_nothing() -> None:
+    world = World()
+    world.cluster.answer_seconds = 0.2
+    with world.cluster.failing("create Job", ApiError(403, "exceeded quota")):
+        world.look()
+    assert "exceeded quota" in world.status["conditions"][0]["message"]
+
+
+def test_when_its_job_was_begun_with_is_no_reason_to_write_at_once() -> None:
+    world = World()
+    world.look()
+    world.clock.advance(2)
+    began = world.clock().strftime("%Y-%m-%dT%H:%M:%SZ")
+    world.cluster.set_status("Job", "demo-a1", {"startTime": began})
+    assert world.writes_of() == []
+    world.clock.advance(3)
+    assert world.writes_of() == ["apply status demo"]
+    assert world.status["attempts"][0]["startTime"] == began
+
+
+def test_another_process_does_not_wait_with_details_that_it_did_not_write() -> None:
     world = World()
     world.look()
     world.cluster.add_pod(1, 0, {"phase": "Running"})

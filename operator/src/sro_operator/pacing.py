@@ -6,6 +6,9 @@ GATHERING_SECONDS = (0.1, 2.0)
 """A look that a child asks for waits at least and at most so long: the pods of a gang change together."""
 GATHERED_ANSWERS = 10
 """Answers of the API server that it waits for in between: the busier that is, the more of a job's changes one status tells."""
+FIRST_WORDS_LIMIT_SECONDS = 5.0
+FIRST_WORDS_ANSWERS = 25
+"""Answers of the API server that it takes a Job's controller, the scheduler and a node to start pods, or thereabouts."""
 
 
 def gathering_seconds(answer_seconds: float) -> float:
@@ -16,5 +19,6 @@ def gathering_seconds(answer_seconds: float) -> float:
 
 def first_words_seconds(answer_seconds: float) -> float:
     """How long a new job's first status waits for its pods, so that it can tell of them too; 0 where the API server is quick."""
-    seconds = gathering_seconds(answer_seconds)
-    return seconds if seconds > GATHERING_SECONDS[0] else 0.0
+    if gathering_seconds(answer_seconds) == GATHERING_SECONDS[0]:
+        return 0.0
+    return min(FIRST_WORDS_LIMIT_SECONDS, FIRST_WORDS_ANSWERS * answer_seconds)

@@ -10,7 +10,7 @@ from datetime import datetime
 from functools import partial
 
 from sro_api.base import Manifest
-from sro_api.labels import KIND, REASON_NODES_SHORT
+from sro_api.labels import KIND, QUEUED, REASON_NODES_SHORT
 from sro_api.status import SROJobStatus
 from sro_api.v1alpha1 import SROJob
 from sro_operator.announcements import Announcement, announcements, build_event, expiry
@@ -32,7 +32,7 @@ from sro_operator.plan import DeleteAttempt, DeleteSelf, KeepRecord, Plan, Start
 from sro_operator.ports import ClusterPort
 from sro_operator.record import RECORD_ANNOTATION, read_record, record_text
 from sro_operator.settings import OperatorSettings
-from sro_operator.status import differs_in_words_alone, invalid_status, is_finished, next_status
+from sro_operator.status import differs_in_details_alone, invalid_status, is_finished, next_status
 
 logger = logging.getLogger(__name__)
 
@@ -47,8 +47,8 @@ PODS_PATIENCE_SECONDS = 10.0
 """A Job that has been going for so long and lacks pods was perhaps refused them. To ask is dear: the API server reads all events
 of the namespace to find those of one object."""
 
-WORDS_SECONDS = 5.0
-"""The message of a condition that stays as it is changes with every pod of a gang: it is written at most so often."""
+DETAILS_SECONDS = 5.0
+"""A status that differs in details alone is written at most so often."""
 
 
 class JobReconciler:
@@ -79,6 +79,8 @@ class JobReconciler:
         self._children = ChildWriter(cluster, cache)
         self._written: dict[Key, datetime] = {}
         """When the status of an unfinished job was last written by this process."""
+        self._begun: dict[Key, datetime] = {}
+        """When this process made the first attempt of a job that it has not reported on yet."""
         self.pod_groups: dict[str, str] = {}
         """API group to apiVersion, of the PodGroups that the cluster knows."""
         self.tell: Callable[[Manifest], Awaitable[None]] = partial(told, cluster.create_event)
@@ -112,6 +114,7 @@ class JobReconciler:
         """Drop what is kept about a job that is gone."""
         self._pods.forget(key)
         self._written.pop(key, None)
+        self._begun.pop(key, None)
 
     async def _look(self, key: Key) -> float | None:
         manifest = self._cache.sro_job(key)
@@ -148,17 +151,23 @@ class JobReconciler:
         return written
 
     def _note_written(self, key: Key, status: SROJobStatus) -> None:
+        self._begun.pop(key, None)
         if is_finished(status):
             self._written.pop(key, None)
         else:
             self._written[key] = self._now()
 
     def _early_seconds(self, key: Key, before: SROJobStatus, after: SROJobStatus) -> float:
-        """How much too early it is to write this status, of which nothing depends on it; 0 if it is to be written."""
-        written = self._written.get(key)
-        if written is None or before == after or not differs_in_words_alone(before, after):
+        """How much too early it is to write this status, of which nothing depends on it; 0 if it is to be written.
+
+        That a first attempt was made is known by its Job, so its pods may start before it is said.
+        """
+        since, wait = self._written.get(key), DETAILS_SECONDS
+        if key in self._begun and after.phase == QUEUED:
+            since, wait = self._begun[key], first_words_seconds(self._cluster.answer_seconds)
+        elif before == after or not differs_in_details_alone(before, after):
             return 0.0
-        return max(0.0, WORDS_SECONDS - (self._now() - written).total_seconds())
+        return 0.0 if since is None else max(0.0, wait - (self._now() - since).total_seconds())
 
     async def _announce(self, key: Key, manifest: Manifest, news: Announcement) -> None:
         fields = {"job": key.name, "namespace": key.namespace, "reason": news.reason, "detail": news.message}
@@ -189,8 +198,6 @@ class _Look:
         """Whether the children were read from the API server in this look."""
         self._refusal: Refusal | None = None
         self._disrepair = ""
-        self._has_begun = False
-        """Whether this look made the first attempt."""
 
     async def run(self) -> float | None:
         recheck: float | None = None
@@ -207,18 +214,13 @@ class _Look:
             if any(isinstance(action, DeleteSelf) for action in plan.actions):
                 return None
         if not is_finished(self._job.status):
-            if early := self._early_seconds(status):
+            early = self._owner._early_seconds(self._key, self._job.status, status)
+            if early and self._refusal is None:
                 return min(recheck or early, early)
             await self._report(status)
         if self._disrepair or (self._refusal is not None and not self._refusal.is_permanent):
             return min(recheck or REFUSED_RECHECK_SECONDS, REFUSED_RECHECK_SECONDS)
         return recheck
-
-    def _early_seconds(self, status: SROJobStatus) -> float:
-        """How much too early it is to report. An attempt is known by its Job: the first one's status can wait for its pods."""
-        if self._has_begun and self._refusal is None and not self._disrepair:
-            return first_words_seconds(self._cluster.answer_seconds)
-        return self._owner._early_seconds(self._key, self._job.status, status)
 
     async def _decide(self) -> tuple[SROJobStatus, Plan]:
         """What to say and do. Before an attempt is given up or followed by another, the cache is not taken at its word."""
@@ -327,7 +329,8 @@ class _Look:
         self._refusal = await self._children.make(self._key, made)
         if self._refusal is not None:
             return
-        self._has_begun = action.number == 1
+        if action.number == 1:
+            self._owner._begun[self._key] = self._owner._now()
         self._owner._pods.forget(self._key, before_attempt=action.number)
         fields = {"job": self._key.name, "namespace": self._key.namespace, "attempt": action.number}
         logger.info("attempt started", extra=fields)

@@ -82,14 +82,19 @@ def is_finished(status: SROJobStatus) -> bool:
     return any(entry.type in FINAL_PHASES and entry.status == "True" for entry in status.conditions)
 
 
-def differs_in_words_alone(before: SROJobStatus, after: SROJobStatus) -> bool:
-    """Whether two statuses say the same but for the messages of their conditions, as when one pod more of a gang has started."""
-    return _without_words(before) == _without_words(after)
+def differs_in_details_alone(before: SROJobStatus, after: SROJobStatus) -> bool:
+    """Whether two statuses say the same but for details: the messages of conditions, which change with every pod of a gang that starts,
+    and when the running attempt started, which is known better once its Job has been begun with."""
+    return _without_details(before) == _without_details(after)
 
 
-def _without_words(status: SROJobStatus) -> SROJobStatus:
+def _without_details(status: SROJobStatus) -> SROJobStatus:
     bare = tuple(entry.model_copy(update={"message": ""}) for entry in status.conditions)
-    return status.model_copy(update={"conditions": bare, "progress": None})
+    attempts = tuple(
+        attempt if attempt.end_time is not None else attempt.model_copy(update={"start_time": None})
+        for attempt in status.attempts
+    )
+    return status.model_copy(update={"conditions": bare, "attempts": attempts, "progress": None})
 
 
 def _closed_by(situation: Situation, view: View) -> tuple[AttemptStatus, ...]:
