@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from sro_operator.pacing import first_words_seconds, gathering_seconds
+from sro_operator.pacing import details_seconds, first_words_seconds, gathering_seconds
 
 
 @pytest.mark.parametrize(
@@ -16,3 +16,8 @@ def test_the_slower_the_api_server_answers_the_longer_changes_are_gathered(
 ) -> None:
     assert gathering_seconds(answer) == gathered
     assert first_words_seconds(answer) == first
+
+
+@pytest.mark.parametrize(("answer", "wait"), [(0.0, 5), (0.05, 5), (0.1, 10), (0.4, 30)])
+def test_details_wait_for_at_least_five_seconds_and_at_most_thirty(answer: float, wait: float) -> None:
+    assert details_seconds(answer) == wait

@@ -13,10 +13,12 @@ from sro_operator.errors import ApiError
 from sro_operator.keys import Key
 from sro_operator.memory import PodMemory
 from sro_operator.observed import trainer_pod
-from sro_operator.reconcile import DETAILS_SECONDS, REFUSED_RECHECK_SECONDS, JobReconciler
+from sro_operator.pacing import details_seconds
+from sro_operator.reconcile import REFUSED_RECHECK_SECONDS, JobReconciler
 from sro_operator.settings import OperatorSettings
 from sro_operator.testing import FakeCluster, VirtualClock, make_manifest
 
+DETAILS_SECONDS = details_seconds(0)
 KEY = Key(namespace="team", name="demo")
 
 

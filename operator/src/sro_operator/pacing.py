@@ -9,6 +9,9 @@ GATHERED_ANSWERS = 10
 FIRST_WORDS_LIMIT_SECONDS = 5.0
 FIRST_WORDS_ANSWERS = 25
 """Answers of the API server that it takes a Job's controller, the scheduler and a node to start pods, or thereabouts."""
+DETAILS_SECONDS = (5.0, 30.0)
+"""A status that differs in details alone is written at least and at most so long after the one before it."""
+DETAILS_ANSWERS = 100
 
 
 def gathering_seconds(answer_seconds: float) -> float:
@@ -22,3 +25,9 @@ def first_words_seconds(answer_seconds: float) -> float:
     if gathering_seconds(answer_seconds) == GATHERING_SECONDS[0]:
         return 0.0
     return min(FIRST_WORDS_LIMIT_SECONDS, FIRST_WORDS_ANSWERS * answer_seconds)
+
+
+def details_seconds(answer_seconds: float) -> float:
+    """How long a status that differs in details alone waits after the one before it."""
+    least, most = DETAILS_SECONDS
+    return max(least, min(most, DETAILS_ANSWERS * answer_seconds))

@@ -26,7 +26,7 @@ from sro_operator.kinds import SRO_JOB
 from sro_operator.memory import PodMemory
 from sro_operator.news import told
 from sro_operator.observed import Observed, Refusal, observe, trainer_pod
-from sro_operator.pacing import first_words_seconds
+from sro_operator.pacing import details_seconds, first_words_seconds
 from sro_operator.parsing import InvalidSpecError, parse_job, parse_status
 from sro_operator.plan import DeleteAttempt, DeleteSelf, KeepRecord, Plan, StartAttempt, next_plan
 from sro_operator.ports import ClusterPort
@@ -46,9 +46,6 @@ REFUSED_RECHECK_SECONDS = 15.0
 PODS_PATIENCE_SECONDS = 10.0
 """A Job that has been going for so long and lacks pods was perhaps refused them. To ask is dear: the API server reads all events
 of the namespace to find those of one object."""
-
-DETAILS_SECONDS = 5.0
-"""A status that differs in details alone is written at most so often."""
 
 
 class JobReconciler:
@@ -162,7 +159,7 @@ class JobReconciler:
 
         That a first attempt was made is known by its Job, so its pods may start before it is said.
         """
-        since, wait = self._written.get(key), DETAILS_SECONDS
+        since, wait = self._written.get(key), details_seconds(self._cluster.answer_seconds)
         if key in self._begun and after.phase == QUEUED:
             since, wait = self._begun[key], first_words_seconds(self._cluster.answer_seconds)
         elif before == after or not differs_in_details_alone(before, after):
