@@ -9,7 +9,7 @@ from sro_operator.pacing import details_seconds, first_words_seconds, gathering_
 
 @pytest.mark.parametrize(
     ("answer", "gathered", "first"),
-    [(0.0, 0.1, 0.0), (0.01, 0.1, 0.0), (0.05, 0.5, 1.25), (0.2, 2.0, 5.0), (5.0, 2.0, 5.0)],
+    [(0.0, 0.1, 0.0), (0.01, 0.1, 0.0), (0.05, 0.5, 2.5), (0.2, 2.0, 5.0), (5.0, 2.0, 5.0)],
 )
 def test_the_slower_the_api_server_answers_the_longer_changes_are_gathered(
     answer: float, gathered: float, first: float
@@ -18,6 +18,6 @@ def test_the_slower_the_api_server_answers_the_longer_changes_are_gathered(
     assert first_words_seconds(answer) == first
 
 
-@pytest.mark.parametrize(("answer", "wait"), [(0.0, 5), (0.05, 5), (0.1, 10), (0.4, 30)])
+@pytest.mark.parametrize(("answer", "wait"), [(0.0, 5), (0.01, 5), (0.05, 15), (0.1, 30), (0.4, 30)])
 def test_details_wait_for_at_least_five_seconds_and_at_most_thirty(answer: float, wait: float) -> None:
     assert details_seconds(answer) == wait

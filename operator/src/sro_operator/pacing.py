@@ -7,11 +7,11 @@ GATHERING_SECONDS = (0.1, 2.0)
 GATHERED_ANSWERS = 10
 """Answers of the API server that it waits for in between: the busier that is, the more of a job's changes one status tells."""
 FIRST_WORDS_LIMIT_SECONDS = 5.0
-FIRST_WORDS_ANSWERS = 25
+FIRST_WORDS_ANSWERS = 50
 """Answers of the API server that it takes a Job's controller, the scheduler and a node to start pods, or thereabouts."""
 DETAILS_SECONDS = (5.0, 30.0)
 """A status that differs in details alone is written at least and at most so long after the one before it."""
-DETAILS_ANSWERS = 100
+DETAILS_ANSWERS = 300
 
 
 def gathering_seconds(answer_seconds: float) -> float:
