@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from sro_operator.pacing import details_seconds, first_words_seconds, gathering_seconds
+from sro_operator.pacing import first_words_seconds, gathering_seconds, words_seconds
 
 
 @pytest.mark.parametrize(
@@ -19,5 +19,5 @@ def test_the_slower_the_api_server_answers_the_longer_changes_are_gathered(
 
 
 @pytest.mark.parametrize(("answer", "wait"), [(0.0, 5), (0.01, 5), (0.05, 15), (0.1, 30), (0.4, 30)])
-def test_details_wait_for_at_least_five_seconds_and_at_most_thirty(answer: float, wait: float) -> None:
-    assert details_seconds(answer) == wait
+def test_words_wait_for_at_least_five_seconds_and_at_most_thirty(answer: float, wait: float) -> None:
+    assert words_seconds(answer) == wait

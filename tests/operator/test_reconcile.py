@@ -13,12 +13,12 @@ from sro_operator.errors import ApiError
 from sro_operator.keys import Key
 from sro_operator.memory import PodMemory
 from sro_operator.observed import trainer_pod
-from sro_operator.pacing import details_seconds
+from sro_operator.pacing import START_SECONDS, words_seconds
 from sro_operator.reconcile import REFUSED_RECHECK_SECONDS, JobReconciler
 from sro_operator.settings import OperatorSettings
 from sro_operator.testing import FakeCluster, VirtualClock, make_manifest
 
-DETAILS_SECONDS = details_seconds(0)
+WORDS_SECONDS = words_seconds(0)
 KEY = Key(namespace="team", name="demo")
 
 
@@ -312,13 +312,13 @@ def test_a_job_whose_labels_are_all_gone_is_found_by_its_name() -> None:
 def test_what_cannot_be_put_right_is_said_in_the_condition() -> None:
     world = World()
     world.look()
-    world.clock.advance(DETAILS_SECONDS)
+    world.clock.advance(WORDS_SECONDS)
     world.cluster.put({**world.cluster.get("ServiceAccount", "demo-trainer"), "automountServiceAccountToken": True})
     with world.cluster.failing("apply ServiceAccount", ApiError(403, "not yours")):
         assert world.look() == REFUSED_RECHECK_SECONDS
     (queued,) = [entry for entry in world.status["conditions"] if entry["type"] == "Queued"]
     assert queued["message"].endswith("cannot be put right: ServiceAccount demo-trainer was refused: not yours")
-    world.clock.advance(DETAILS_SECONDS)
+    world.clock.advance(WORDS_SECONDS)
     world.look()
     (queued,) = [entry for entry in world.status["conditions"] if entry["type"] == "Queued"]
     assert "put right" not in queued["message"]
@@ -457,10 +457,10 @@ def test_a_status_that_somebody_changed_meanwhile_is_read_again_before_it_is_wri
     assert world.status["phase"] == "Suspended"
 
 
-def test_details_that_change_with_every_pod_are_written_now_and_then_and_anything_else_at_once() -> None:
+def test_words_that_change_with_every_pod_are_written_now_and_then_and_anything_else_at_once() -> None:
     world = World(compute={"nodes": 3})
     world.look()
-    for index, rest in ((0, DETAILS_SECONDS - 2), (1, DETAILS_SECONDS - 4)):
+    for index, rest in ((0, WORDS_SECONDS - 2), (1, WORDS_SECONDS - 4)):
         world.clock.advance(2)
         world.cluster.add_pod(1, index, {"phase": "Running"})
         assert world.writes_of() == []
@@ -510,12 +510,26 @@ def test_when_its_job_was_begun_with_is_no_reason_to_write_at_once() -> None:
     began = world.clock().strftime("%Y-%m-%dT%H:%M:%SZ")
     world.cluster.set_status("Job", "demo-a1", {"startTime": began})
     assert world.writes_of() == []
-    world.clock.advance(3)
+    world.clock.advance(START_SECONDS - 3)
+    assert world.writes_of() == []
+    world.clock.advance(1)
     assert world.writes_of() == ["apply status demo"]
     assert world.status["attempts"][0]["startTime"] == began
 
 
-def test_another_process_does_not_wait_with_details_that_it_did_not_write() -> None:
+def test_when_an_attempt_was_begun_with_is_told_beside_other_news() -> None:
+    world = World()
+    world.look()
+    world.clock.advance(2)
+    began = world.clock().strftime("%Y-%m-%dT%H:%M:%SZ")
+    world.cluster.set_status("Job", "demo-a1", {"startTime": began})
+    for index in range(2):
+        world.cluster.add_pod(1, index, {"phase": "Running"})
+    assert world.writes_of() == ["apply status demo", "create event PodsRunning"]
+    assert world.status["attempts"][0]["startTime"] == began
+
+
+def test_another_process_does_not_wait_with_words_that_it_did_not_write() -> None:
     world = World()
     world.look()
     world.cluster.add_pod(1, 0, {"phase": "Running"})

@@ -9,9 +9,11 @@ GATHERED_ANSWERS = 10
 FIRST_WORDS_LIMIT_SECONDS = 5.0
 FIRST_WORDS_ANSWERS = 50
 """Answers of the API server that it takes a Job's controller, the scheduler and a node to start pods, or thereabouts."""
-DETAILS_SECONDS = (5.0, 30.0)
-"""A status that differs in details alone is written at least and at most so long after the one before it."""
-DETAILS_ANSWERS = 300
+WORDS_SECONDS = (5.0, 30.0)
+"""A status that differs in its words alone is written at least and at most so long after the one before it."""
+WORDS_ANSWERS = 300
+START_SECONDS = 60.0
+"""One that differs in when the running attempt started; sooner beside anything else."""
 
 
 def gathering_seconds(answer_seconds: float) -> float:
@@ -27,7 +29,7 @@ def first_words_seconds(answer_seconds: float) -> float:
     return min(FIRST_WORDS_LIMIT_SECONDS, FIRST_WORDS_ANSWERS * answer_seconds)
 
 
-def details_seconds(answer_seconds: float) -> float:
-    """How long a status that differs in details alone waits after the one before it."""
-    least, most = DETAILS_SECONDS
-    return max(least, min(most, DETAILS_ANSWERS * answer_seconds))
+def words_seconds(answer_seconds: float) -> float:
+    """How long a status that differs in its words alone waits after the one before it."""
+    least, most = WORDS_SECONDS
+    return max(least, min(most, WORDS_ANSWERS * answer_seconds))

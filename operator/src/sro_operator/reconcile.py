@@ -26,13 +26,13 @@ from sro_operator.kinds import SRO_JOB
 from sro_operator.memory import PodMemory
 from sro_operator.news import told
 from sro_operator.observed import Observed, Refusal, observe, trainer_pod
-from sro_operator.pacing import details_seconds, first_words_seconds
+from sro_operator.pacing import START_SECONDS, first_words_seconds, words_seconds
 from sro_operator.parsing import InvalidSpecError, parse_job, parse_status
 from sro_operator.plan import DeleteAttempt, DeleteSelf, KeepRecord, Plan, StartAttempt, next_plan
 from sro_operator.ports import ClusterPort
 from sro_operator.record import RECORD_ANNOTATION, read_record, record_text
 from sro_operator.settings import OperatorSettings
-from sro_operator.status import differs_in_details_alone, invalid_status, is_finished, next_status
+from sro_operator.status import Difference, difference, invalid_status, is_finished, next_status
 
 logger = logging.getLogger(__name__)
 
@@ -159,11 +159,12 @@ class JobReconciler:
 
         That a first attempt was made is known by its Job, so its pods may start before it is said.
         """
-        since, wait = self._written.get(key), details_seconds(self._cluster.answer_seconds)
+        answer = self._cluster.answer_seconds
+        since, wait = self._written.get(key), 0.0
         if key in self._begun and after.phase == QUEUED:
-            since, wait = self._begun[key], first_words_seconds(self._cluster.answer_seconds)
-        elif before == after or not differs_in_details_alone(before, after):
-            return 0.0
+            since, wait = self._begun[key], first_words_seconds(answer)
+        elif before != after and (differs := difference(before, after)) is not Difference.MORE:
+            wait = START_SECONDS if differs is Difference.START else words_seconds(answer)
         return 0.0 if since is None else max(0.0, wait - (self._now() - since).total_seconds())
 
     async def _announce(self, key: Key, manifest: Manifest, news: Announcement) -> None:

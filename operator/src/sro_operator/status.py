@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from enum import Enum
 
 from pydantic import ValidationError
 
@@ -82,19 +83,32 @@ def is_finished(status: SROJobStatus) -> bool:
     return any(entry.type in FINAL_PHASES and entry.status == "True" for entry in status.conditions)
 
 
-def differs_in_details_alone(before: SROJobStatus, after: SROJobStatus) -> bool:
-    """Whether two statuses say the same but for details: the messages of conditions, which change with every pod of a gang that starts,
-    and when the running attempt started, which is known better once its Job has been begun with."""
-    return _without_details(before) == _without_details(after)
+class Difference(Enum):
+    """In what two statuses differ, the least first."""
+
+    START = "when the running attempt started, which is known better once its Job has been begun with"
+    WORDS = "the messages of conditions too, which change with every pod of a gang that starts"
+    MORE = "what somebody may be waiting for"
 
 
-def _without_details(status: SROJobStatus) -> SROJobStatus:
-    bare = tuple(entry.model_copy(update={"message": ""}) for entry in status.conditions)
+def difference(before: SROJobStatus, after: SROJobStatus) -> Difference:
+    """In what two statuses differ that are not the same."""
+    if _without_start(before) == _without_start(after):
+        return Difference.START
+    return Difference.WORDS if _without_words(before) == _without_words(after) else Difference.MORE
+
+
+def _without_start(status: SROJobStatus) -> SROJobStatus:
     attempts = tuple(
         attempt if attempt.end_time is not None else attempt.model_copy(update={"start_time": None})
         for attempt in status.attempts
     )
-    return status.model_copy(update={"conditions": bare, "attempts": attempts, "progress": None})
+    return status.model_copy(update={"attempts": attempts, "progress": None})
+
+
+def _without_words(status: SROJobStatus) -> SROJobStatus:
+    bare = tuple(entry.model_copy(update={"message": ""}) for entry in status.conditions)
+    return _without_start(status.model_copy(update={"conditions": bare}))
 
 
 def _closed_by(situation: Situation, view: View) -> tuple[AttemptStatus, ...]:
