@@ -217,17 +217,20 @@ def test_namespaces_take_turns() -> None:
     assert (len(outcomes), outcomes[1].waited_seconds) == (51, 1.0)
 
 
-def test_it_is_quiet_when_no_key_waits_for_a_worker() -> None:
+def test_it_is_quiet_when_no_key_waits_and_one_at_most_is_looked_at() -> None:
     seen: list[tuple[float, bool]] = []
+
+    async def handler(key: Key, _looks: Looks) -> None:
+        await asyncio.sleep({A: 10, B: 30, C: 15}[key])
 
     async def script(queue: WorkQueue) -> None:
         assert queue.is_quiet
         for key in (A, B, C):
             queue.wake(key)
-        await queue.until_quiet(0.5)
-        seen.append((asyncio.get_running_loop().time(), queue.is_quiet))
-        await queue.until_quiet(60)
-        seen.append((asyncio.get_running_loop().time(), queue.is_quiet))
+        for seconds in (0.5, 60):
+            await queue.until_quiet(seconds)
+            seen.append((asyncio.get_running_loop().time(), queue.is_quiet))
 
-    play(slow, script, concurrency=1)
-    assert seen == [(0.5, False), (20.0, True)]
+    # C waits for a worker until 10, and B and C are looked at until C's ends.
+    play(handler, script)
+    assert seen == [(0.5, False), (25.0, True)]

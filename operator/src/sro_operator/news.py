@@ -31,7 +31,7 @@ async def told(write: Write, event: Manifest) -> None:
 
 
 class NewsDesk:
-    """Writes events: at once where no job waits to be looked at, else when none does, in the order in which they came."""
+    """Writes events: at once where there is little else to do, else when there is, in the order in which they came."""
 
     def __init__(
         self, write: Write, until_quiet: Callable[[float], Awaitable[None]], is_quiet: Callable[[], bool]
@@ -40,8 +40,8 @@ class NewsDesk:
 
         Args:
             write: creates one event.
-            until_quiet: returns when no job waits, or after so many seconds.
-            is_quiet: whether no job waits.
+            until_quiet: returns when there is little to do, or after so many seconds.
+            is_quiet: whether there is little to do.
         """
         self._write = write
         self._until_quiet = until_quiet

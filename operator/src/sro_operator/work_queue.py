@@ -105,11 +105,11 @@ class WorkQueue:
 
     @property
     def is_quiet(self) -> bool:
-        """Whether no key waits for a worker."""
+        """Whether no key waits for a worker, and no more than one is being looked at."""
         return self._quiet.is_set()
 
     async def until_quiet(self, seconds: float) -> None:
-        """Wait until no key waits for a worker, at most so long."""
+        """Wait until it is quiet, at most so long."""
         with suppress(TimeoutError):
             async with asyncio.timeout(max(0.0, seconds)):
                 await self._quiet.wait()
@@ -163,7 +163,7 @@ class WorkQueue:
             self._again.add(key)
         elif key not in self._waiting:
             self._waiting[key] = _now()
-            self._quiet.clear()
+            self._note_load()
             self._ready.put(key, lateness)
         else:
             self._ready.hasten(key, lateness)
@@ -172,13 +172,12 @@ class WorkQueue:
         while True:
             key = await self._ready.get()
             since = self._waiting.pop(key)
-            if not self._waiting:
-                self._quiet.set()
             await self._look(key, _now() - since)
 
     async def _look(self, key: Key, waited: float) -> None:
         loop = asyncio.get_running_loop()
         self._begun[key] = loop.time()
+        self._note_load()
         # A task of its own: whatever is raised stays with this key, and the worker lives on.
         task = asyncio.ensure_future(self._handler(key))
         try:
@@ -186,6 +185,7 @@ class WorkQueue:
         finally:
             task.cancel()
             begun = self._begun.pop(key)
+            self._note_load()
         error = task.exception()
         self._on_outcome(Outcome(key=key, seconds=loop.time() - begun, waited_seconds=waited, error=error))
         if error is not None:
@@ -199,6 +199,12 @@ class WorkQueue:
         if key in self._again:
             self._again.discard(key)
             self.wake(key)
+
+    def _note_load(self) -> None:
+        if self._waiting or len(self._begun) > 1:
+            self._quiet.clear()
+        else:
+            self._quiet.set()
 
     def _pause(self, key: Key, error: BaseException) -> float:
         # Where every other request fails, a look of many writes never ends well: as long as it gets further, it need not wait longer.
