@@ -47,6 +47,14 @@ def test_generated_texts_have_the_reference_ids(trained: Tokenizer) -> None:
     assert first_difference(trained, encoder_of(trained), generated(1500, seed=0)) is None
 
 
+@pytest.mark.parametrize("letters", ["a", "etaoinshrdlu", "0123456789", "!?", "éab", "語か", " a"])
+def test_huge_words_have_the_reference_ids(trained: Tokenizer, letters: str) -> None:
+    rng = random.Random(letters)
+    # Around the length from which on merges are swept rank by rank.
+    texts = ["".join(rng.choices(letters, k=length)) for length in (2040, 4090, 4100, 9000)]
+    assert first_difference(trained, encoder_of(trained), texts) is None
+
+
 def test_an_eighth_of_all_code_points_has_the_reference_ids(trained: Tokenizer) -> None:
     assert first_difference(trained, encoder_of(trained), code_point_texts(["É{0}b {0}{0}x"])[::8]) is None
 
