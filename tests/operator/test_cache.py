@@ -7,7 +7,7 @@ import random
 import pytest
 
 from sro_api.base import Manifest
-from sro_api.labels import JOB_NAME_LABEL
+from sro_api.labels import ATTEMPT_LABEL, JOB_NAME_LABEL
 from sro_operator.cache import Cache
 from sro_operator.keys import Key
 from sro_operator.testing import make_manifest
@@ -30,6 +30,22 @@ def test_a_newer_version_is_news_and_an_older_or_the_same_is_not() -> None:
     cache = Cache()
     assert [cache.saw(job(version)) for version in (5, 5, 4, 6)] == [True, False, False, True]
     assert seen(cache) == [6]
+
+
+def pod(version: int, phase: str, owner: str = "demo", **spec: str) -> Manifest:
+    labels = {JOB_NAME_LABEL: owner, ATTEMPT_LABEL: "1"}
+    metadata = {"name": "p", "namespace": "team", "uid": "p", "resourceVersion": str(version), "labels": labels}
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec, "status": {"phase": phase}}
+
+
+def test_a_pod_that_changed_in_nothing_that_is_kept_is_no_news() -> None:
+    cache = Cache()
+    assert cache.saw(pod(1, "Pending"))
+    # As when it is bound to a node.
+    assert not cache.saw(pod(2, "Pending", nodeName="n"))
+    assert cache.pods.versions(None) == {"p": 2}
+    assert cache.saw(pod(3, "Running", nodeName="n"))
+    assert cache.saw(pod(4, "Running", "other", nodeName="n"))
 
 
 def test_templates_and_field_managers_are_not_kept() -> None:

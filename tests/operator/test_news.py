@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from sro_api.base import Manifest
-from sro_operator.errors import ApiError
+from sro_operator.errors import ApiError, NotLeaderError
 from sro_operator.news import MOST_KEPT, PATIENCE_SECONDS, NewsDesk
 from virtual_time import VirtualTimeLoop
 
@@ -19,7 +19,7 @@ class Desk:
     def __init__(self) -> None:
         self.quiet = asyncio.Event()
         self.written: list[tuple[float, str]] = []
-        self.errors: list[ApiError] = []
+        self.errors: list[Exception] = []
         self.desk = NewsDesk(self.write, self.until_quiet, self.quiet.is_set)
 
     async def write(self, event: Manifest) -> None:
@@ -103,9 +103,12 @@ def test_a_process_that_ends_writes_what_it_can() -> None:
     assert played(script) == [(1, "a"), (2, "b")]
 
 
-def test_an_event_that_is_refused_is_logged_and_holds_up_no_other(caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("error", [ApiError(403, "the namespace is being deleted"), NotLeaderError()])
+def test_an_event_that_cannot_be_written_is_logged_and_holds_up_no_other(
+    error: Exception, caplog: pytest.LogCaptureFixture
+) -> None:
     async def script(desk: Desk) -> None:
-        desk.errors = [ApiError(403, "the namespace is being deleted")]
+        desk.errors = [error]
         await desk.desk.tell(event("a"))
         await desk.desk.tell(event("b"))
         desk.quiet.set()

@@ -53,7 +53,7 @@ class ObjectCache(Generic[T]):
         return len(self._entries)
 
     def saw(self, manifest: Manifest) -> bool:
-        """An object is so; whether that is news."""
+        """An object is so; whether that is news: a newer version that differs in what is kept of it."""
         metadata = manifest["metadata"]
         uid, version = metadata["uid"], int(metadata["resourceVersion"])
         before = self._entries.get(uid)
@@ -62,9 +62,10 @@ class ObjectCache(Generic[T]):
         key = self._owner_of(manifest)
         if before is not None and before.key != key:
             self._forget(uid, before)
-        self._entries[uid] = _Entry(version, key, self._project(manifest))
+        entry = _Entry(version, key, self._project(manifest))
+        self._entries[uid] = entry
         self._by_job.setdefault(key, set()).add(uid)
-        return True
+        return before is None or (before.key, before.value) != (entry.key, entry.value)
 
     def saw_gone(self, uid: str, version: int | None = None) -> bool:
         """An object was deleted, or is no longer one of ours; whether that is news.

@@ -239,9 +239,8 @@ class Engine:
     def on_child(self, kind: Kind, manifest: Manifest, is_gone: bool) -> None:
         """A watch delivered a child that changed."""
         key = owner_key(manifest)
-        if kind.name == "Pod" and not self._pods.note(key, trainer_pod(manifest), is_gone=is_gone):
-            # As when it was bound to a node, or its Job's controller has counted it.
-            return
+        if kind.name == "Pod":
+            self._pods.note(key, trainer_pod(manifest), is_gone=is_gone)
         self._wake(key, after_seconds=gathering_seconds(self._cluster.answer_seconds))
 
     def _on_list(self, changed: set[Key]) -> None:

@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 
 from sro_api.base import Manifest
-from sro_operator.errors import ApiError
+from sro_operator.errors import ApiError, NotLeaderError
 
 logger = logging.getLogger(__name__)
 
@@ -21,10 +21,10 @@ Write = Callable[[Manifest], Awaitable[None]]
 
 
 async def told(write: Write, event: Manifest) -> None:
-    """Write one event; one that the API server does not take is lost, and the log says so."""
+    """Write one event; one that the API server does not take, or that this process may no longer write, is lost, and the log says so."""
     try:
         await write(event)
-    except ApiError as error:
+    except (ApiError, NotLeaderError) as error:
         about = event["involvedObject"]
         fields = {"job": about["name"], "namespace": about["namespace"], "reason": event["reason"], "cause": str(error)}
         logger.warning("event lost", extra=fields)
